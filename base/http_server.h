@@ -1,0 +1,85 @@
+// A small HTTP/1.1 server on Boost.Beast for the node's REST API and the hub, with every limit set from the first day:
+// body, header, time to send a request, idle time, connections. Plus the router that both use.
+// Threads: Server::run() serves until stop(); call it from as many threads as should serve. Handlers run on those
+// threads and may block. stop() may be called from any thread.
+// On failure: a request over a limit is refused (400, 408, 413, 431, 503) and its connection closed; a handler that throws
+// answers 500; no other connection is touched.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace skerry::http {
+
+struct Request {
+  std::string method;                                          // "GET"
+  std::string path;                                            // decoded, without the query
+  std::map<std::string, std::string> query;                    // decoded
+  std::map<std::string, std::string> headers;                  // names in lower case
+  std::map<std::string, std::string> path_parameters;          // filled in by the Router
+  std::string body;
+
+  std::string header(const std::string& lower_case_name) const;
+  std::string parameter(const std::string& query_name, std::string fallback = "") const;
+};
+
+struct Response {
+  int status = 200;
+  std::string body;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+using Handler = std::function<Response(Request&)>;
+
+// The status that an Error becomes: invalid 400, not_found 404, exhausted 507, unavailable 503 with Retry-After,
+// cancelled 400, corrupt and internal 500; the body is {"error": message}, as the Open Inference Protocol has it.
+Response error_response(const Error& error);
+Response error_response(int status, std::string_view message);
+
+// Patterns are paths whose segments may be "{name}": "/v2/models/{model}/infer". A known path with another verb is 405.
+class Router {
+ public:
+  void add(std::string method, std::string pattern, Handler handler);
+  Response handle(Request& request) const;
+  std::vector<std::pair<std::string, std::string>> routes() const;  // (method, pattern), as added
+
+ private:
+  struct Route {
+    std::string method, pattern;
+    std::vector<std::string> segments;
+    Handler handler;
+  };
+  std::vector<Route> routes_;
+};
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 0;                           // 0: any free port, see Server::port()
+  uint64_t body_bytes_max = 16 << 20;
+  uint32_t header_bytes_max = 16 << 10;
+  std::chrono::milliseconds request_timeout{15'000};  // from the first byte of a request to its last
+  std::chrono::milliseconds idle_timeout{60'000};     // between requests of a connection
+  uint32_t connections_max = 512;
+};
+
+class Server {
+ public:
+  // Binds and listens. Error: unavailable, naming the address that is in use.
+  static Result<std::unique_ptr<Server>> open(const ServerOptions& options, Handler handler);
+  virtual ~Server() = default;
+  virtual void run() = 0;
+  virtual void stop() = 0;
+  virtual uint16_t port() const = 0;
+};
+
+}  // namespace skerry::http

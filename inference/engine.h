@@ -1,0 +1,76 @@
+// The serving table: which versions of which models answer. A swap loads and warms the new version first, then switches a
+// pointer; requests under way finish on the old one, which is freed when the last of them is done.
+// Threads: infer() from any number of threads; load, serve and unload from any thread, one at a time inside.
+// On failure: a version that can't be loaded or answers NaN on the warm-up input is refused and the serving one stays.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "inference/options.h"
+#include "inference/package.h"
+#include "inference/runtime.h"
+
+namespace skerry::inference {
+
+// One loaded version. Held by whoever uses it; freed with the last holder.
+struct LoadedModel {
+  Package package;
+  std::shared_ptr<Session> session;
+  std::vector<TensorSpec> inputs, outputs;  // batch dimension -1 first
+};
+
+struct Answer {
+  std::string model;
+  uint32_t version = 0;
+  std::vector<Tensor> outputs;
+};
+
+struct EngineStatistics {  // per model and version since start
+  uint64_t requests = 0, failures = 0, rows = 0;
+  uint64_t compute_ns = 0;
+  int64_t last_ns = 0;
+};
+
+class Engine {
+ public:
+  Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock);
+
+  // Verifies, loads and warms NAME/VERSION from the models folder; does not serve it yet. Idempotent. Error: as Package::open, Runtime::load;
+  // invalid when the warm-up output is not finite.
+  Status load(const std::string& model, uint32_t version);
+  // Makes a loaded version the one that answers requests without a version. Error: not_found.
+  Status serve(const std::string& model, uint32_t version);
+  Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one
+
+  // The version asked for, else the serving one. Error: not_found.
+  Result<std::shared_ptr<const LoadedModel>> find(const std::string& model, std::optional<uint32_t> version) const;
+  std::vector<std::shared_ptr<const LoadedModel>> loaded() const;
+  std::optional<uint32_t> serving(const std::string& model) const;
+
+  // Checks inputs against the model (names, types, shapes, bytes, finite values) and runs. Error: invalid, not_found, internal.
+  Result<Answer> infer(const std::string& model, std::optional<uint32_t> version, const std::vector<Tensor>& inputs);
+
+  EngineStatistics statistics(const std::string& model, uint32_t version) const;
+  const Options& options() const { return options_; }
+
+ private:
+  struct Entry;
+  const Options options_;
+  const std::unique_ptr<Runtime> runtime_;
+  const Clock& clock_;
+  mutable std::shared_mutex mutex_;  // guards models_
+  std::map<std::string, std::shared_ptr<Entry>> models_;
+  std::mutex load_mutex_;            // one load at a time: memory of at most one extra version
+};
+
+}  // namespace skerry::inference

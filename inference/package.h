@@ -1,0 +1,72 @@
+// A model package: the folder NAME/VERSION/ with model.toml, model.pt (TorchScript fp32, trainable), model.int8.pt (what serves),
+// reference.examples (pinned exemplars for replay; optional) and `manifest` (SHA-256 of every file).
+// On failure: open() answers not_found, corrupt (wrong digest, truncated, missing file) or invalid (model.toml: every mistake
+// with its line), always naming the file. Nothing in a package is trusted before its digest holds.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace skerry::inference {
+
+// How windows are cut from streams. Data layout of a window: [channels, rows], channel i = fields[i].
+struct WindowSpec {
+  std::string stream;                // series name, any tags: each series has windows of its own
+  std::vector<std::string> fields;
+  uint32_t rows = 0;
+  uint32_t stride = 0;
+  Duration period{};                 // nominal time between records; a gap over gap_factor periods starts a new window
+  double gap_factor = 3.0;
+  std::vector<float> mean, deviation;  // per channel: x' = (x - mean) / deviation
+};
+
+struct GateSpec {
+  uint32_t examples_min = 40;          // held-out examples needed before a candidate is judged
+  double gain_min = 0.0;               // accuracy over the parent's on the same held-out examples, in [0, 1]
+  double reference_loss_max = 0.01;    // on the pinned reference examples
+};
+
+struct TrainingSpec {
+  uint32_t labels_min = 60;            // new training examples since the last job that make one worthwhile
+  double sparsity = 0.02;              // share of parameters that a fine-tuning changes; 1 = all
+  uint32_t epochs = 8;
+  double learning_rate = 4e-3;
+};
+
+struct PackageInfo {
+  std::string name;
+  uint32_t version = 0;
+  uint32_t parent = 0;
+  std::string architecture;            // e.g. "cnn1d"
+  std::vector<std::string> labels;     // class names, by index
+  WindowSpec window;
+  GateSpec gate;
+  TrainingSpec training;
+  std::string engine;                  // quantization engine of model.int8.pt: "onednn" or "qnnpack"
+  std::string int8_file = "model.int8.pt";
+  std::string note;                    // how it was made, for people
+};
+
+struct Package {
+  PackageInfo info;
+  std::filesystem::path folder;
+  std::string digest;                  // SHA-256 of the manifest: names this exact package
+
+  std::filesystem::path file(const std::string& name) const { return folder / name; }
+  // Reads, bounds and verifies. bytes_max bounds the sum of all files.
+  static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
+};
+
+std::string to_toml(const PackageInfo& info);
+Result<PackageInfo> parse_package_info(const std::string& toml, const std::string& file_name);
+// Writes model.toml and the manifest over the files that lie in the folder already.
+Status seal_package(const std::filesystem::path& folder, const PackageInfo& info);
+// Copies a verified package into models/NAME/VERSION in one atomic step. Existing with the same digest: fine. Error: invalid otherwise.
+Result<Package> install_package(const std::filesystem::path& from, const std::filesystem::path& models, uint64_t bytes_max);
+
+}  // namespace skerry::inference

@@ -1,0 +1,33 @@
+// What a fine-tuning changed: sparse, int8 values per tensor with one scale, indices as gaps in varints. By construction
+// base + delta gives the candidate's weights bit for bit: the worker puts the decoded delta, not the raw change, into the package.
+// On failure: decode answers corrupt for hostile input, allocating no more than a small multiple of its size.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace skerry::learning {
+
+struct TensorDelta {
+  std::string name;                 // parameter name in the TorchScript module
+  uint64_t elements = 0;            // of the whole tensor
+  float scale = 0;
+  std::vector<uint32_t> indices;    // ascending
+  std::vector<int8_t> values;       // change = value * scale
+};
+
+struct Delta {
+  std::string model;
+  uint32_t base_version = 0, version = 0;
+  std::string base_digest;          // package digest of the base
+  std::vector<TensorDelta> tensors;
+};
+
+std::string encode_delta(const Delta& delta);
+Result<Delta> decode_delta(std::string_view bytes);
+
+}  // namespace skerry::learning

@@ -1,0 +1,55 @@
+// A label meets the prediction it is about, perhaps weeks later: the version that answered is scored, the label is queued for the
+// hub, and the window becomes an example - in one Effect.
+// Whole stretches of time are held out for the gate (Options::holdout_stretch); a training window that would overlap a held-out
+// stretch is not kept as an example, so neighbours never leak.
+// Threads: any; one label at a time inside.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "inference/engine.h"
+#include "learning/options.h"
+#include "storage/store.h"
+
+namespace skerry::learning {
+
+struct LabelRequest {
+  std::optional<uint64_t> prediction;      // either this,
+  std::string model;                       // or model (optional when one serves), series and range
+  std::string series;
+  storage::TimeRange range;                // every prediction whose window lies wholly in it
+  std::string label;                       // a class name of the model, or its index as text
+  std::string source = "operator";
+};
+
+struct LabelOutcome {
+  uint32_t predictions = 0;   // scored
+  uint32_t examples = 0;      // new or replaced
+  uint32_t correct = 0;       // of the scored ones
+};
+
+class Labels {
+ public:
+  Labels(storage::Store& store, inference::Engine& engine, const Options& options, const Clock& clock);
+  // Repeating a label changes nothing the second time; a different label for the same window replaces the first.
+  // Error: invalid (unknown class: lists the known ones), not_found (no such prediction, or none in the range).
+  Result<LabelOutcome> apply(const LabelRequest& request);
+
+ private:
+  storage::Store& store_;
+  inference::Engine& engine_;
+  const Options options_;
+  const Clock& clock_;
+  std::mutex mutex_;
+};
+
+// Pure: the role of a window, or nullopt when it straddles a held-out stretch.
+std::optional<storage::ExampleRole> example_role(const Options& options, const std::string& series,
+                                                 storage::TimeRange window);
+
+}  // namespace skerry::learning

@@ -1,0 +1,48 @@
+// When to train: a pure function with hysteresis, and its reasons in words for `skerry learning why`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "learning/options.h"
+
+namespace skerry::learning {
+
+struct LoadSample {             // what the probe measured just now
+  double cpu_others = 0;        // share of all cores used by other processes than the worker, [0, 1]
+  double requests_per_second = 0;
+};
+
+// The load seam: /proc in production, a script in tests. Owned by the Learner.
+class LoadProbe {
+ public:
+  virtual ~LoadProbe() = default;
+  virtual LoadSample sample(double requests_per_second) = 0;
+};
+
+struct TriggerInputs {
+  LoadSample load;
+  uint64_t new_examples = 0;      // training examples since the last job of this model
+  uint64_t holdout_examples = 0;
+  uint32_t labels_min = 60;
+  uint32_t holdout_min = 40;
+  bool asked_by_hand = false;     // skips the label count, not the hold-out minimum
+  bool job_running = false;
+};
+
+struct TriggerState {             // what hysteresis remembers
+  bool idle = false;
+  SteadyTime quiet_since{};
+  bool quiet = false;
+};
+
+struct TriggerDecision {
+  bool start = false;
+  bool pause = false;             // a running job should stop now; its checkpoint stays
+  std::string reason;
+};
+
+TriggerDecision decide_training(const Options& options, const TriggerInputs& inputs, TriggerState& state, SteadyTime now);
+
+}  // namespace skerry::learning

@@ -1,0 +1,95 @@
+// One node, wired but without threads: the store, the engine, pipelines, learning, sync and sources behind one door. The daemon (daemon.h) gives
+// each step its loop; scenario tests call the steps themselves on a simulated clock.
+// Threads: each step_* from one thread of its own; everything else from any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "inference/engine.h"
+#include "inference/pipeline.h"
+#include "learning/labels.h"
+#include "learning/learner.h"
+#include "learning/models.h"
+#include "plugins/source.h"
+#include "storage/store.h"
+#include "sync/syncer.h"
+
+namespace skerry::node {
+
+// What a test replaces. Null: the real one.
+struct Seams {
+  const Clock* clock = nullptr;
+  std::unique_ptr<sync::Uplink> uplink;
+  std::unique_ptr<inference::Runtime> runtime;
+  std::unique_ptr<learning::WorkerLauncher> worker;
+  std::unique_ptr<learning::LoadProbe> probe;
+  uint64_t seed = 0;  // of jitter; 0: from the system
+};
+
+struct NodeStatus {
+  uint64_t records = 0;               // acknowledged since start
+  uint64_t predictions = 0;
+  struct Model {
+    std::string name;
+    uint32_t version = 0;             // serving
+    storage::LiveScore score;
+  };
+  std::vector<Model> models;
+  std::vector<storage::OutboxStatus> outbox;
+  uint64_t outbox_bytes = 0;
+  sync::SyncStatus sync;
+  learning::LearnerStatus learning;
+  uint64_t disk_bytes = 0, damaged = 0, source_errors = 0;
+  std::string trouble;                // why ingest is refused just now; empty: it is not
+};
+
+class Node {
+ public:
+  // Opens the store, loads what serves. Never waits for a network.
+  static Result<std::unique_ptr<Node>> open(const config::Config& config, Seams seams = {});
+  ~Node();
+
+  // All batches become durable together or none does. Returns the number of records.
+  Result<uint64_t> ingest(std::vector<Batch> batches);
+  NodeStatus status() const;
+
+  Duration step_sources();
+  Duration step_pipelines();
+  Duration step_store();
+  Duration step_learning();
+  Duration step_sync();
+
+  storage::Store& store() { return *store_; }
+  inference::Engine& engine() { return *engine_; }
+  learning::Labels& labels() { return *labels_; }
+  learning::Models& models() { return *models_; }
+  learning::Learner& learner() { return *learner_; }
+  sync::Syncer& syncer() { return *syncer_; }
+  const config::Config& config() const { return config_; }
+  const Clock& clock() const { return *clock_; }
+
+ private:
+  struct RunningSource;
+  Node(const config::Config& config, const Clock& clock);
+
+  const config::Config config_;
+  const Clock* clock_;
+  std::unique_ptr<storage::Store> store_;
+  std::unique_ptr<inference::Engine> engine_;
+  std::unique_ptr<inference::Pipelines> pipelines_;
+  std::unique_ptr<learning::Labels> labels_;
+  std::unique_ptr<learning::Models> models_;
+  std::unique_ptr<learning::Learner> learner_;
+  std::unique_ptr<sync::Syncer> syncer_;
+  std::vector<std::unique_ptr<RunningSource>> sources_;
+  std::atomic<uint64_t> records_{0}, source_errors_{0};
+};
+
+}  // namespace skerry::node

@@ -1,0 +1,29 @@
+// Options of the daemon itself; config/ fills them from [node] and [http].
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/clock.h"
+
+namespace skerry::node {
+
+struct HttpOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 8471;
+  uint64_t body_bytes_max = 16 << 20;
+  uint32_t header_bytes_max = 16 << 10;
+  Duration request_timeout = std::chrono::seconds(15);
+  Duration idle_timeout = std::chrono::seconds(60);
+  uint32_t connections_max = 512;
+  uint32_t threads = 2;
+};
+
+struct Options {
+  std::string name = "node";                 // towards the hub
+  std::filesystem::path data_dir = "var";    // store/, models/ and jobs/ lie in it
+  HttpOptions http;
+};
+
+}  // namespace skerry::node

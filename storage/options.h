@@ -1,0 +1,42 @@
+// Options of the store; config/ fills them from [storage]. Defaults suit a device with 512 MB.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "storage/types.h"
+
+namespace rocksdb {
+class FileSystem;
+}
+
+namespace skerry::storage {
+
+struct StreamRule {               // first match by series name wins; name may end in '*'
+  std::string name = "*";
+  Durability durability = Durability::interval;
+  bool sync = true;               // queue its records for the hub
+};
+
+struct Options {
+  std::filesystem::path path = "var/store";
+  std::string node = "node";      // the node's name towards the hub
+  Duration sync_interval = std::chrono::milliseconds(200);   // of Durability::interval
+  std::vector<StreamRule> streams;
+  uint64_t write_buffer_bytes = 8 << 20;
+  uint64_t block_cache_bytes = 16 << 20;
+  uint64_t wal_bytes_max = 64 << 20;
+  uint32_t open_files_max = 256;
+  Duration acked_grace = std::chrono::minutes(0);            // keep outbox entries this long after their acknowledgement
+  uint64_t examples_per_class_max = 2000;                    // per model; the oldest of a class goes first
+  int64_t time_min_ns = 946'684'800'000'000'000;             // 2000-01-01: older records are refused as a wrong precision
+  Duration time_ahead_max = std::chrono::hours(24);          // newer than now plus this is refused
+  std::shared_ptr<rocksdb::FileSystem> file_system;          // tests inject faults here; null: the real one
+};
+
+}  // namespace skerry::storage

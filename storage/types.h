@@ -1,0 +1,158 @@
+// What the store keeps besides records: predictions (the ledger), labels, examples, model versions and the outbox.
+// Numbers of enums are persistent or on the wire: never renumber.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/records.h"
+
+namespace skerry::storage {
+
+// Half-open range of record times: [from_ns, to_ns).
+struct TimeRange {
+  int64_t from_ns = INT64_MIN;
+  int64_t to_ns = INT64_MAX;
+  bool operator==(const TimeRange&) const = default;
+};
+
+// Strong ids: numbers that the store gives at commit. 0 is "none yet".
+enum class PredictionId : uint64_t { none = 0 };
+enum class ExampleId : uint64_t { none = 0 };
+enum class LabelId : uint64_t { none = 0 };
+inline uint64_t number(PredictionId id) { return static_cast<uint64_t>(id); }
+inline uint64_t number(ExampleId id) { return static_cast<uint64_t>(id); }
+inline uint64_t number(LabelId id) { return static_cast<uint64_t>(id); }
+
+// What is promised when commit() returns: `batch` survives power loss; `interval` survives a crash of the process at once
+// and power loss after at most the interval; `os` survives a crash of the process.
+enum class Durability : uint8_t { batch = 1, interval = 2, os = 3 };
+const char* to_string(Durability durability);
+
+// Outbox classes, most urgent first. Each has its own sequence, starting at 1, without holes.
+enum class OutboxClass : uint8_t { alarm = 1, telemetry = 2, backlog = 3, label = 4, model = 5, diagnostics = 6 };
+inline constexpr OutboxClass kOutboxClasses[] = {OutboxClass::alarm, OutboxClass::label,    OutboxClass::model,
+                                                 OutboxClass::telemetry, OutboxClass::backlog, OutboxClass::diagnostics};
+const char* to_string(OutboxClass outbox_class);
+
+// What an outbox entry carries. Payload formats: samples -> sample_block.h; prediction, label -> record_format.h;
+// model_delta -> learning/delta.h (opaque to storage and sync).
+enum class EntryKind : uint8_t { samples = 1, prediction = 2, label = 3, model_delta = 4, model_event = 5 };
+const char* to_string(EntryKind kind);
+
+// One answer of a model about one window of one series (or about a request without a stream: series is empty).
+struct Prediction {
+  PredictionId id = PredictionId::none;  // given by commit()
+  std::string model;
+  uint32_t version = 0;
+  std::string series;        // Series::text()
+  TimeRange window;          // of the records that were seen
+  uint32_t window_rows = 0;
+  int64_t at_ns = 0;         // when it was answered
+  std::vector<float> scores; // the model's outputs, e.g. logits per class
+  int32_t top = -1;          // index of the largest score
+  int32_t label = -1;        // class index once a label came; -1 until then
+  bool operator==(const Prediction&) const = default;
+};
+
+// What a person or a system said about a window. Addressed by prediction, or by model, series and range.
+struct Label {
+  LabelId id = LabelId::none;  // given by commit()
+  std::string model;
+  PredictionId prediction = PredictionId::none;
+  std::string series;
+  TimeRange window;
+  int32_t value = -1;   // class index of the model
+  std::string source;   // who said so, e.g. "operator"
+  int64_t at_ns = 0;
+  bool operator==(const Label&) const = default;
+};
+
+enum class ExampleRole : uint8_t { train = 1, holdout = 2 };
+
+// A labelled window with its data, in the stream's own units (not normalised): outlives the records it came from.
+struct Example {
+  ExampleId id = ExampleId::none;  // given by commit()
+  std::string model;
+  std::string series;
+  TimeRange window;
+  std::vector<float> data;  // row-major [channels, rows]
+  uint32_t channels = 0;
+  int32_t label = -1;
+  ExampleRole role = ExampleRole::train;
+  PredictionId prediction = PredictionId::none;
+  int64_t at_ns = 0;  // when the label came
+  bool operator==(const Example&) const = default;
+};
+
+enum class ModelState : uint8_t { candidate = 1, shadow = 2, canary = 3, serving = 4, retired = 5, rejected = 6 };
+const char* to_string(ModelState state);
+
+// A version's life on this node. Live accuracy is counted by the store as labels arrive (prequential, by version that answered).
+struct ModelVersion {
+  std::string model;
+  uint32_t version = 0;
+  uint32_t parent = 0;
+  ModelState state = ModelState::candidate;
+  bool pinned = false;        // the last good version: never removed
+  std::string reason;         // why it is in this state, for people
+  std::string digest;         // of its package's manifest
+  std::string job;            // the job folder that made it; empty for an imported one
+  int64_t created_ns = 0;
+  int64_t changed_ns = 0;
+  double holdout_accuracy = -1;  // of the int8 artefact on the gate's examples; -1 unknown
+  bool operator==(const ModelVersion&) const = default;
+};
+
+struct LiveScore {
+  uint64_t predictions = 0;
+  uint64_t labelled = 0;
+  uint64_t correct = 0;
+  bool operator==(const LiveScore&) const = default;
+};
+
+struct OutboxEntry {  // to be queued as it is, e.g. a model delta
+  OutboxClass outbox_class = OutboxClass::diagnostics;
+  EntryKind kind = EntryKind::model_event;
+  std::string subject;  // e.g. "har/7"
+  std::string payload;
+};
+
+// An outbox entry read back, its payload resolved: samples are stored once and referred to by the outbox.
+struct OutboxItem {
+  uint64_t seq = 0;
+  EntryKind kind = EntryKind::samples;
+  std::string subject;   // samples: Series::text()
+  std::string payload;
+  uint32_t records = 1;
+  int64_t queued_ns = 0;
+};
+
+struct OutboxStatus {
+  OutboxClass outbox_class = OutboxClass::telemetry;
+  uint64_t last_seq = 0;    // newest queued; 0 when none ever was
+  uint64_t acked_seq = 0;   // the hub holds everything up to here
+  uint64_t entries = 0;     // waiting
+  uint64_t bytes = 0;       // waiting, as payload bytes
+  int64_t oldest_ns = 0;    // queue time of the oldest waiting entry; 0 when empty
+};
+
+// Who this store is towards a hub. The epoch is drawn anew for each fresh store, and when the hub turns out to know more
+// than the store does (an old disk image was restored): it fences the two histories from each other.
+struct Identity {
+  std::string node;
+  uint64_t epoch = 0;
+};
+
+struct StreamInfo {
+  Series series;
+  std::vector<std::pair<std::string, FieldType>> fields;
+  Durability durability = Durability::interval;
+  uint64_t records = 0;
+  int64_t first_ns = 0, last_ns = 0;  // newest and oldest record time seen; 0, 0 when empty
+};
+
+}  // namespace skerry::storage

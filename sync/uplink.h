@@ -1,0 +1,31 @@
+// The uplink seam: one exchange with the hub. Real: HTTP through cpprestsdk (http_uplink.cpp). Fake: tests/support/fake_cloud.h over the real
+// hub's receiver. One contract suite runs over both.
+// Threads: one at a time. Each call blocks for at most the timeout.
+// On failure: unavailable (no answer, whatever the cause: the batch may or may not have been applied), corrupt (an answer that
+// makes no sense), invalid (the hub refused this node: 4xx).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "sync/options.h"
+#include "sync/wire.h"
+
+namespace skerry::sync {
+
+struct Traffic {                 // bytes of bodies, as they went over the wire
+  uint64_t sent = 0, received = 0;
+};
+
+class Uplink {
+ public:
+  virtual ~Uplink() = default;
+  virtual Result<HelloReply> hello(const Hello& message) = 0;
+  virtual Result<BatchReply> send(const Batch& message) = 0;
+  virtual Traffic traffic() const = 0;
+};
+
+std::unique_ptr<Uplink> make_http_uplink(const Options& options);
+
+}  // namespace skerry::sync

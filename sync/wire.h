@@ -1,0 +1,69 @@
+// What node and hub say to each other, and its bytes: Protocol Buffers (wire.proto) in an envelope with magic, version, zstd and CRC-32C.
+// On failure: decode answers corrupt (damaged) or invalid (a version or size that is not accepted), bounded in memory
+// by kMessageBytesMax whatever the input claims.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "storage/types.h"
+
+namespace skerry::sync {
+
+inline constexpr uint64_t kMessageBytesMax = 32 << 20;  // decompressed
+inline constexpr uint32_t kProtocolVersion = 1;
+
+struct ClassPosition {
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  uint64_t first_seq = 1;   // oldest that the node still has waiting, or last_seq + 1
+  uint64_t last_seq = 0;
+};
+
+struct Hello {
+  std::string node;
+  uint64_t epoch = 0;
+  std::vector<ClassPosition> positions;
+  uint64_t backlog_bytes = 0;
+  std::vector<std::string> models;  // "har/3 serving"
+  std::string software;
+};
+
+struct Watermark {
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  uint64_t seq = 0;         // the hub holds 1..seq of this epoch
+};
+
+struct HelloReply {
+  std::string hub;
+  std::vector<Watermark> watermarks;  // one per class of this (node, epoch)
+};
+
+struct Batch {              // entries have consecutive seqs
+  std::string node;
+  uint64_t epoch = 0;
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  std::vector<storage::OutboxItem> entries;
+};
+
+enum class BatchOutcome : uint8_t { applied = 1, duplicate = 2, gap = 3, unknown_epoch = 4, refused = 5 };
+const char* to_string(BatchOutcome outcome);
+
+struct BatchReply {
+  BatchOutcome outcome = BatchOutcome::refused;
+  uint64_t watermark = 0;   // of the class, after this batch
+  std::string message;      // why refused
+};
+
+std::string encode(const Hello& message);
+std::string encode(const HelloReply& message);
+std::string encode(const Batch& message);
+std::string encode(const BatchReply& message);
+Result<Hello> decode_hello(std::string_view bytes);
+Result<HelloReply> decode_hello_reply(std::string_view bytes);
+Result<Batch> decode_batch(std::string_view bytes);
+Result<BatchReply> decode_batch_reply(std::string_view bytes);
+
+}  // namespace skerry::sync
