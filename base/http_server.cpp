@@ -1,0 +1,386 @@
+#include "base/http_server.h"
+
+#include <utility>  // Boost 1.74's Asio needs std::exchange and does not include it
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/version.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/log.h"
+
+namespace skerry::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace bhttp = boost::beast::http;
+using tcp = asio::ip::tcp;
+
+constexpr uint64_t kLingerBytesMax = 4 << 20;  // read and thrown away so that a refused client sees its answer
+constexpr auto kLingerTime = std::chrono::seconds(2);
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+enum class Plus { as_is, space };  // '+' means a space in a query, and itself in a path
+
+std::optional<std::string> percent_decode(std::string_view text, Plus plus) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      if (i + 2 >= text.size()) return std::nullopt;
+      int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    } else {
+      out += text[i] == '+' && plus == Plus::space ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+bool parse_target(std::string_view target, Request& request) {
+  size_t question = target.find('?');
+  auto path = percent_decode(target.substr(0, question), Plus::as_is);
+  if (!path || path->empty() || path->front() != '/') return false;
+  request.path = *path;
+  if (question == std::string_view::npos) return true;
+  std::string_view query = target.substr(question + 1);
+  while (!query.empty()) {
+    std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    if (pair.empty()) continue;
+    size_t equals = pair.find('=');
+    auto key = percent_decode(pair.substr(0, equals), Plus::space);
+    auto value = percent_decode(equals == std::string_view::npos ? "" : pair.substr(equals + 1), Plus::space);
+    if (!key || !value) return false;
+    request.query[*key] = *value;
+  }
+  return true;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+// The time for one request to arrive. Beast's own timeout closes the socket; this one only stops the reading, so that the client
+// can still be told why.
+class ReadDeadline {
+ public:
+  explicit ReadDeadline(beast::tcp_stream& stream) : state_(std::make_shared<State>(stream)) {}
+  ~ReadDeadline() { disarm(); }
+  void arm(std::chrono::milliseconds after) {
+    disarm();
+    state_->armed = true;
+    state_->timer.expires_after(after);
+    state_->timer.async_wait([state = state_](const beast::error_code& error) {
+      if (error || !state->armed) return;
+      state->passed = true;
+      state->stream.cancel();
+    });
+  }
+  void disarm() {
+    state_->armed = false;
+    state_->timer.cancel();
+  }
+  bool passed() const { return state_->passed; }
+
+ private:
+  struct State {
+    explicit State(beast::tcp_stream& s) : stream(s), timer(s.get_executor()) {}
+    beast::tcp_stream& stream;  // touched only while armed, and the stream outlives that
+    asio::steady_timer timer;
+    bool armed = false, passed = false;
+  };
+  std::shared_ptr<State> state_;
+};
+
+class BeastServer final : public Server {
+ public:
+  BeastServer(const ServerOptions& options, Handler handler) : options_(options), handler_(std::move(handler)) {}
+
+  Status listen() {
+    beast::error_code error;
+    auto address = asio::ip::make_address(options_.address, error);
+    if (error) {
+      return fail(Code::invalid, "'{}' is not an address: write e.g. 127.0.0.1 or 0.0.0.0", options_.address);
+    }
+    tcp::endpoint endpoint(address, options_.port);
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      return fail(Code::unavailable, "cannot listen on {}:{}: {}; is another instance running? choose another port",
+                  options_.address, options_.port, error.message());
+    }
+    asio::co_spawn(io_, accept_loop(), asio::detached);
+    return {};
+  }
+
+  void run() override { io_.run(); }
+  void stop() override { io_.stop(); }
+  uint16_t port() const override {
+    beast::error_code ignored;
+    return acceptor_.local_endpoint(ignored).port();
+  }
+
+ private:
+  using Stream = beast::tcp_stream;
+  using Message = bhttp::response<bhttp::string_body>;
+
+  asio::awaitable<void> accept_loop() {
+    while (true) {
+      beast::error_code error;
+      tcp::socket socket(asio::make_strand(io_));
+      co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+      if (error) {  // e.g. out of file descriptors: give connections time to end
+        if (error == asio::error::operation_aborted) co_return;
+        log::warn("http", "cannot accept a connection: {}", error.message());
+        asio::steady_timer pause(io_, std::chrono::milliseconds(100));
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+        continue;
+      }
+      socket.set_option(tcp::no_delay(true), error);
+      bool crowded = connections_.fetch_add(1) >= options_.connections_max;
+      auto executor = socket.get_executor();
+      asio::co_spawn(executor, serve(Stream(std::move(socket)), crowded), [this](std::exception_ptr) { --connections_; });
+    }
+  }
+
+  asio::awaitable<void> serve(Stream stream, bool crowded) {
+    beast::flat_buffer buffer(options_.header_bytes_max + 65536);
+    beast::error_code error;
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    if (crowded) {
+      co_await refuse(stream, error_response(503, "too many connections: try again, or raise http.connections_max"));
+      co_return;
+    }
+    ReadDeadline deadline(stream);
+    while (true) {
+      if (buffer.size() == 0) {  // the idle time runs until the first byte, the request time from there to the last
+        stream.expires_after(options_.idle_timeout);
+        size_t n = co_await stream.async_read_some(buffer.prepare(4096), token);
+        if (error) break;
+        buffer.commit(n);
+      }
+      stream.expires_never();
+      deadline.arm(options_.request_timeout);
+      bhttp::request_parser<bhttp::string_body> parser;
+      parser.header_limit(options_.header_bytes_max);
+      parser.body_limit(options_.body_bytes_max);
+      co_await bhttp::async_read_header(stream, buffer, parser, token);
+      if (!error && beast::iequals(parser.get()[bhttp::field::expect], "100-continue")) {
+        bhttp::response<bhttp::empty_body> go_on{bhttp::status::continue_, 11};
+        co_await bhttp::async_write(stream, go_on, token);
+      }
+      if (!error) co_await bhttp::async_read(stream, buffer, parser, token);
+      deadline.disarm();
+      if (error) {
+        if (auto refusal = refusal_for(error, deadline.passed())) co_await refuse(stream, *refusal);
+        break;
+      }
+      bool keep_alive = parser.get().keep_alive();
+      bool head = parser.get().method() == bhttp::verb::head;
+      Message message = answer(parser.release(), keep_alive, head);
+      stream.expires_after(options_.request_timeout);
+      if (head) {
+        bhttp::response_serializer<bhttp::string_body> serializer(message);
+        co_await bhttp::async_write_header(stream, serializer, token);
+      } else {
+        co_await bhttp::async_write(stream, message, token);
+      }
+      if (error || !keep_alive) break;
+    }
+    stream.socket().shutdown(tcp::socket::shutdown_send, error);
+  }
+
+  std::optional<Response> refusal_for(const beast::error_code& error, bool too_late) {
+    if (too_late) return error_response(408, "the request did not arrive in time");
+    if (error == bhttp::error::body_limit) {
+      return error_response(413, fmt::format("the body is larger than {} bytes: send it in parts, or raise http.body_bytes_max",
+                                             options_.body_bytes_max));
+    }
+    if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow) {
+      return error_response(431, fmt::format("the header is larger than {} bytes", options_.header_bytes_max));
+    }
+    if (error.category() == make_error_code(bhttp::error::bad_method).category() && error != bhttp::error::end_of_stream &&
+        error != bhttp::error::partial_message) {
+      return error_response(400, fmt::format("this is not HTTP/1.1: {}", error.message()));
+    }
+    return std::nullopt;  // the peer went away
+  }
+
+  // Answers, then reads on for a moment: a close with unread bytes would reset the connection and take the answer with it.
+  asio::awaitable<void> refuse(Stream& stream, const Response& refusal) {
+    beast::error_code error;
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    Message message = to_message(refusal, 11, false);
+    stream.expires_after(kLingerTime);
+    co_await bhttp::async_write(stream, message, token);
+    if (error) co_return;
+    stream.socket().shutdown(tcp::socket::shutdown_send, error);
+    std::string waste(65536, '\0');
+    for (uint64_t drained = 0; drained < kLingerBytesMax;) {
+      size_t n = co_await stream.async_read_some(asio::buffer(waste), token);
+      if (error) break;
+      drained += n;
+    }
+  }
+
+  Message answer(bhttp::request<bhttp::string_body> request, bool keep_alive, bool head) {
+    Request ours;
+    ours.method = head ? "GET" : std::string(request.method_string());
+    Response response;
+    auto target = request.target();
+    if (!parse_target(std::string_view(target.data(), target.size()), ours)) {
+      response = error_response(400, "the request target is not a valid path");
+    } else {
+      for (const auto& field : request) {
+        auto name = field.name_string(), value = field.value();
+        ours.headers[lower({name.data(), name.size()})] = std::string(value.data(), value.size());
+      }
+      ours.body = std::move(request.body());
+      try {
+        response = handler_(ours);
+      } catch (const std::exception& e) {
+        log::error("http", "{} {} failed: {}", ours.method, ours.path, e.what());
+        response = error_response(500, fmt::format("internal error: {}", e.what()));
+      }
+    }
+    return to_message(response, request.version(), keep_alive);
+  }
+
+  static Message to_message(const Response& response, unsigned version, bool keep_alive) {
+    Message message{static_cast<bhttp::status>(response.status), version};
+    message.set(bhttp::field::server, "skerry");
+    if (!response.content_type.empty() && response.status != 204) message.set(bhttp::field::content_type, response.content_type);
+    for (const auto& [name, value] : response.headers) message.set(name, value);
+    message.keep_alive(keep_alive);
+    message.body() = response.body;
+    message.prepare_payload();
+    return message;
+  }
+
+  const ServerOptions options_;
+  const Handler handler_;
+  asio::io_context io_;
+  tcp::acceptor acceptor_{io_};
+  std::atomic<uint32_t> connections_{0};
+};
+
+std::vector<std::string> split_path(std::string_view path) {
+  std::vector<std::string> segments;
+  while (!path.empty()) {
+    if (path.front() == '/') path.remove_prefix(1);
+    size_t end = path.find('/');
+    segments.emplace_back(path.substr(0, end));
+    if (end == std::string_view::npos) break;
+    path.remove_prefix(end);
+  }
+  return segments;
+}
+
+}  // namespace
+
+std::string Request::header(const std::string& lower_case_name) const {
+  auto it = headers.find(lower_case_name);
+  return it == headers.end() ? "" : it->second;
+}
+
+std::string Request::parameter(const std::string& query_name, std::string fallback) const {
+  auto it = query.find(query_name);
+  return it == query.end() ? fallback : it->second;
+}
+
+Response error_response(int status, std::string_view message) {
+  nlohmann::json body{{"error", message}};
+  Response response;
+  response.status = status;
+  response.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return response;
+}
+
+Response error_response(const Error& error) {
+  int status = 500;
+  switch (error.code) {
+    case Code::invalid:
+    case Code::cancelled: status = 400; break;
+    case Code::not_found: status = 404; break;
+    case Code::exhausted: status = 507; break;
+    case Code::unavailable: status = 503; break;
+    case Code::corrupt:
+    case Code::internal: break;
+  }
+  Response response = error_response(status, error.message);
+  if (status == 503 || status == 507) response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
+void Router::add(std::string method, std::string pattern, Handler handler) {
+  routes_.push_back({std::move(method), pattern, split_path(pattern), std::move(handler)});
+}
+
+Response Router::handle(Request& request) const {
+  const std::vector<std::string> segments = split_path(request.path);
+  std::string allowed;
+  for (const Route& route : routes_) {
+    if (route.segments.size() != segments.size()) continue;
+    std::map<std::string, std::string> parameters;
+    bool match = true;
+    for (size_t i = 0; match && i < segments.size(); ++i) {
+      const std::string& pattern = route.segments[i];
+      if (pattern.size() > 2 && pattern.front() == '{' && pattern.back() == '}') {
+        parameters[pattern.substr(1, pattern.size() - 2)] = segments[i];
+        match = !segments[i].empty();
+      } else {
+        match = pattern == segments[i];
+      }
+    }
+    if (!match) continue;
+    if (route.method != request.method) {
+      allowed += (allowed.empty() ? "" : ", ") + route.method;
+      continue;
+    }
+    request.path_parameters = std::move(parameters);
+    return route.handler(request);
+  }
+  if (!allowed.empty()) {
+    Response response = error_response(405, fmt::format("{} is not allowed here: use {}", request.method, allowed));
+    response.headers.emplace_back("Allow", allowed);
+    return response;
+  }
+  return error_response(404, fmt::format("nothing is served at {}", request.path.substr(0, 128)));
+}
+
+std::vector<std::pair<std::string, std::string>> Router::routes() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const Route& route : routes_) out.emplace_back(route.method, route.pattern);
+  return out;
+}
+
+Result<std::unique_ptr<Server>> Server::open(const ServerOptions& options, Handler handler) {
+  auto server = std::make_unique<BeastServer>(options, std::move(handler));
+  SKERRY_TRY(server->listen());
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace skerry::http
