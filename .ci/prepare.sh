@@ -1,0 +1,40 @@
+# Sourced by ./run, ./test, ./bench: what is missing is installed, then built. The package list is packages.txt, nowhere else.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+
+install_missing() {
+  local wanted missing=() p
+  wanted=$(grep -v '^#' packages.txt)
+  # one dpkg-query for all: a second run must be fast
+  local present
+  present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | awk '$1 == "installed" {print $2}' | sort -u)
+  for p in $wanted; do
+    grep -qx -- "$p" <<<"$present" || missing+=("$p")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "not root and no sudo: install them by hand: apt-get install ${missing[*]}" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  "${sudo[@]}" apt-get update -q >&2
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+}
+
+# build PRESET [TARGET...]: configures once, builds what changed.
+build() {
+  local preset=$1
+  shift
+  if [ ! -f "build/$preset/build.ninja" ]; then
+    say "configuring build/$preset"
+    cmake --preset "$preset" >&2
+  fi
+  local targets=()
+  [ $# -gt 0 ] && targets=(--target "$@")
+  say "building build/$preset (the first build takes some minutes)"
+  cmake --build "build/$preset" -j "${SKERRY_JOBS:-2}" "${targets[@]}" >&2
+}
