@@ -1,0 +1,1 @@
+skerry_fuzz(line_protocol SOURCES ${CMAKE_CURRENT_LIST_DIR}/line_protocol_fuzz.cpp DEPS skerry::line_protocol)
