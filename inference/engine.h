@@ -1,10 +1,11 @@
 // The serving table: which versions of which models answer. A swap loads and warms the new version first, then switches a
 // pointer; requests under way finish on the old one, which is freed when the last of them is done.
+// Every model has one input "input" [-1, channels, rows] and one output "scores" [-1, labels], both FP32. Inputs are RAW windows in the
+// stream's own units: infer() normalises with the package's mean and deviation, so REST clients and pipelines can't differ.
 // Threads: infer() from any number of threads; load, serve and unload from any thread, one at a time inside.
 // On failure: a version that can't be loaded or answers NaN on the warm-up input is refused and the serving one stays.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -46,7 +47,7 @@ class Engine {
   Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock);
 
   // Verifies, loads and warms NAME/VERSION from the models folder; does not serve it yet. Idempotent. Error: as Package::open, Runtime::load;
-  // invalid when the warm-up output is not finite.
+  // invalid when it does not answer the warm-up windows with finite scores.
   Status load(const std::string& model, uint32_t version);
   // Makes a loaded version the one that answers requests without a version. Error: not_found.
   Status serve(const std::string& model, uint32_t version);
@@ -57,19 +58,30 @@ class Engine {
   std::vector<std::shared_ptr<const LoadedModel>> loaded() const;
   std::optional<uint32_t> serving(const std::string& model) const;
 
-  // Checks inputs against the model (names, types, shapes, bytes, finite values) and runs. Error: invalid, not_found, internal.
+  // Checks inputs against the model (names, types, shapes, bytes, finite values), normalises and runs. Error: invalid (the inputs),
+  // not_found, internal (the model answered something else than finite scores: names model and version).
   Result<Answer> infer(const std::string& model, std::optional<uint32_t> version, const std::vector<Tensor>& inputs);
 
-  EngineStatistics statistics(const std::string& model, uint32_t version) const;
+  EngineStatistics statistics(const std::string& model, uint32_t version) const;  // kept after unload
   const Options& options() const { return options_; }
 
  private:
-  struct Entry;
+  struct Counters;
+  struct Version {
+    std::shared_ptr<const LoadedModel> model;  // null once unloaded
+    std::shared_ptr<Counters> counters;
+  };
+  struct Entry {
+    std::map<uint32_t, Version> versions;
+    std::optional<uint32_t> serving;
+  };
+  Result<Version> pick(const std::string& model, std::optional<uint32_t> version) const;
+
   const Options options_;
   const std::unique_ptr<Runtime> runtime_;
   const Clock& clock_;
   mutable std::shared_mutex mutex_;  // guards models_
-  std::map<std::string, std::shared_ptr<Entry>> models_;
+  std::map<std::string, Entry> models_;
   std::mutex load_mutex_;            // one load at a time: memory of at most one extra version
 };
 

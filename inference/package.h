@@ -1,5 +1,6 @@
 // A model package: the folder NAME/VERSION/ with model.toml, model.pt (TorchScript fp32, trainable), model.int8.pt (what serves),
-// reference.examples (pinned exemplars for replay; optional) and `manifest` (SHA-256 of every file).
+// reference.examples (pinned exemplars for replay; optional) and `manifest` (a line "SHA256  bytes  name" per file, by name).
+// The module takes normalised windows [n, channels, rows] and answers scores [n, labels].
 // On failure: open() answers not_found, corrupt (wrong digest, truncated, missing file) or invalid (model.toml: every mistake
 // with its line), always naming the file. Nothing in a package is trusted before its digest holds.
 #pragma once
@@ -19,7 +20,7 @@ struct WindowSpec {
   std::string stream;                // series name, any tags: each series has windows of its own
   std::vector<std::string> fields;
   uint32_t rows = 0;
-  uint32_t stride = 0;
+  uint32_t stride = 0;               // in [1, rows]
   Duration period{};                 // nominal time between records; a gap over gap_factor periods starts a new window
   double gap_factor = 3.0;
   std::vector<float> mean, deviation;  // per channel: x' = (x - mean) / deviation
@@ -62,11 +63,30 @@ struct Package {
   static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
 };
 
+// Bounds of a package; parse_package_info refuses what lies beyond.
+inline constexpr size_t kChannelsMax = 256;
+inline constexpr uint32_t kRowsMax = 65536;
+inline constexpr size_t kWindowElementsMax = 1 << 20;  // channels * rows
+inline constexpr size_t kLabelsMax = 1024;
+inline constexpr uint32_t kVersionMax = 999'999'999;
+inline constexpr size_t kModelTomlBytesMax = 1 << 20;
+inline constexpr size_t kPackageFilesMax = 64;
+
+// [a-z0-9_-]{1,64}: safe as a folder name, an id and a part of a URL.
+bool is_model_name(const std::string& name);
+
+// In place: `count` windows [channels, rows] from the stream's units to what the model was trained on. The one definition of it, for
+// the engine and the worker.
+void normalise(const WindowSpec& spec, float* windows, size_t count);
+
+// parse_package_info(to_toml(info)) gives info again, bit for bit.
 std::string to_toml(const PackageInfo& info);
+// Error: invalid, one line "file:line: message" per mistake, all of them.
 Result<PackageInfo> parse_package_info(const std::string& toml, const std::string& file_name);
-// Writes model.toml and the manifest over the files that lie in the folder already.
+// Writes model.toml and the manifest over the files that lie in the folder already. Error: invalid when open() would refuse it.
 Status seal_package(const std::filesystem::path& folder, const PackageInfo& info);
-// Copies a verified package into models/NAME/VERSION in one atomic step. Existing with the same digest: fine. Error: invalid otherwise.
+// Copies a verified package into models/NAME/VERSION in one atomic step. Existing with the same digest: fine; a damaged one is replaced.
+// Error: as open; invalid when another package of this name and version is there; exhausted (disk full).
 Result<Package> install_package(const std::filesystem::path& from, const std::filesystem::path& models, uint64_t bytes_max);
 
 }  // namespace skerry::inference

@@ -1,11 +1,17 @@
 // Windows from streams into predictions in the ledger. For every series named like a serving model's stream: cut windows of
-// `rows` records every `stride`, normalise, run the serving version, commit predictions and the cursor in one Effect, so a crash
-// neither repeats nor skips a window. A gap starts a new window. Records older than the cursor (late ones) are stored, but not windowed.
-// Threads: step() from one thread.
+// `rows` records every `stride`, run the serving version (the engine normalises), commit predictions and the cursor in one Effect, so a
+// crash neither repeats nor skips a window. A gap starts a new window. Records older than the cursor (late ones) are stored, but not
+// windowed. A series that is new to a model starts at its oldest record.
+// Threads: step() from one thread; windows() and failures() from any.
+// On failure: a window that the model can't answer is counted, logged and passed over; a series without the model's fields likewise, once,
+// until its fields change. A store that refuses commits (full disk) makes everything wait, at most 30 s at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -21,15 +27,16 @@ struct Window {
   std::vector<float> data;     // [channels, rows], raw units
 };
 
-// Pure: the complete windows in `records`, and the index of the first record that the next window may still need.
-// Rows with an absent field break a window as a gap does. Error: invalid when a field is missing from the stream or is a string.
+// Pure: the first `windows_max` complete windows in `records`, and the index of the first record that the next window may still need.
+// A window breaks at a gap of more than gap_factor periods, at a time that does not ascend, and at a row whose field is absent or no
+// finite float. Error: invalid when a field is missing from the stream or is a string.
 struct CutResult {
   std::vector<Window> windows;
   size_t consumed = 0;
 };
-Result<CutResult> cut_windows(const WindowSpec& spec, const Batch& records);
+Result<CutResult> cut_windows(const WindowSpec& spec, const Batch& records, size_t windows_max = SIZE_MAX);
 
-// One normalised input tensor [n, channels, rows] for windows of `spec`. Name "input".
+// One input tensor [n, channels, rows] for windows of `spec`, raw as Engine::infer() takes it. Name "input".
 Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<float>*>& windows);
 
 // Re-reads one window from the store as raw [channels, rows]. Error: not_found when records of it are gone.
@@ -39,17 +46,39 @@ Result<std::vector<float>> read_window(const storage::Store& store, const Window
 class Pipelines {
  public:
   Pipelines(Engine& engine, storage::Store& store, const Clock& clock);
-  // Works through at most a bounded number of windows. Returns zero when there is more to do, else a delay.
+  // Works through at most 64 windows or series, taking turns. Returns zero when there is more to do, else a delay.
   Duration step();
   uint64_t windows() const { return windows_; }
   uint64_t failures() const { return failures_; }
 
  private:
-  Result<bool> step_series(const LoadedModel& model, const storage::StreamInfo& stream);
+  struct Place {                     // where a model is in a series; the store's note is the truth
+    uint32_t version = 0;            // that the rest is about: another version looks at everything anew
+    uint64_t records_seen = 0;       // StreamInfo::records when there was nothing left to do
+    int64_t cursor_ns = INT64_MIN;   // first record the next window may need
+    bool known = false;              // cursor_ns was read from the store
+    size_t fields_refused = 0;       // number of fields the series had when it was refused; 0: it was not
+  };
+  using Key = std::pair<std::string, std::string>;  // model, series text
+  struct Work {                      // what one look at a series came to
+    uint32_t windows = 0;
+    bool looked = false;
+    bool more = false;
+  };
+  Result<bool> step_all(const std::vector<storage::StreamInfo>& streams);
+  Result<Work> step_series(const LoadedModel& model, const storage::StreamInfo& stream, Place& place, uint32_t windows_max);
+  Status answer(const LoadedModel& model, const std::string& series, const std::vector<Window>& windows,
+                std::vector<storage::Prediction>& out);
+  Status answer_together(const LoadedModel& model, const std::string& series, const std::vector<const Window*>& windows,
+                         std::vector<storage::Prediction>& out);
 
   Engine& engine_;
   storage::Store& store_;
   const Clock& clock_;
+  std::map<Key, Place> places_;
+  Key next_;                         // whose turn it is
+  SteadyTime wait_until_{};
+  Duration wait_{0};                 // zero: the store is fine
   std::atomic<uint64_t> windows_{0}, failures_{0};
 };
 

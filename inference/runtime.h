@@ -3,6 +3,7 @@
 // Threads: Session::run may be called from many threads at once.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,7 +29,8 @@ class Runtime {
   virtual Result<std::shared_ptr<Session>> load(const Package& package) = 0;
 };
 
-// Nothing is loaded before the first load(): a node without models stays small.
+// `library` empty: libskerry_torch_runtime.so beside the program. Nothing is loaded before the first load(): a node without models stays
+// small. Once loaded it stays for the life of the process. Call before threads start: it sets environment variables of the libraries below.
 std::unique_ptr<Runtime> make_torch_runtime(std::filesystem::path library);
 
 }  // namespace skerry::inference

@@ -1,0 +1,353 @@
+// model.toml in both directions. The only file here that includes toml++.
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <set>
+#include <type_traits>
+
+#include "base/units.h"
+#include "inference/internal/manifest.h"
+#include "inference/package.h"
+
+namespace skerry::inference {
+namespace {
+
+constexpr size_t kTextBytesMax = 256;
+constexpr size_t kNoteBytesMax = 4096;
+constexpr size_t kMistakesMax = 50;  // more are only counted
+constexpr int64_t kPeriodNsMax = 7LL * 24 * 3600 * 1'000'000'000;
+
+// What a hostile file put into a message must not fill or garble a log.
+std::string shown(std::string_view text) {
+  std::string out;
+  for (char c : text.substr(0, 60)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  return text.size() > 60 ? out + "..." : out;
+}
+
+bool is_clean(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+// Collects every mistake instead of stopping at the first.
+class Mistakes {
+ public:
+  explicit Mistakes(std::string file) : file_(std::move(file)) {}
+
+  template <typename... Args>
+  void add(size_t line, fmt::format_string<Args...> format, Args&&... args) {
+    if (++count_ <= kMistakesMax) lines_.emplace_back(line, fmt::format(format, std::forward<Args>(args)...));
+  }
+  bool empty() const { return count_ == 0; }
+  Error error() {
+    std::stable_sort(lines_.begin(), lines_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::string text;
+    for (const auto& [line, message] : lines_) text += fmt::format("{}{}:{}: {}", text.empty() ? "" : "\n", file_, line, message);
+    if (count_ > kMistakesMax) text += fmt::format("\n{}: and {} more mistakes", file_, count_ - kMistakesMax);
+    return Error{Code::invalid, text};
+  }
+
+ private:
+  std::string file_;
+  std::vector<std::pair<size_t, std::string>> lines_;
+  size_t count_ = 0;
+};
+
+struct Range {
+  double min, max;
+};
+
+// One table of the file: reads its keys, remembers which were asked for, and calls the rest mistakes.
+class Section {
+ public:
+  Section(const toml::table* table, std::string prefix, size_t line, Mistakes& mistakes)
+      : table_(table), prefix_(std::move(prefix)), line_(line), mistakes_(mistakes) {}
+
+  size_t line_of(const char* key) const {
+    const toml::node* node = table_ ? table_->get(key) : nullptr;
+    return node ? node->source().begin.line : line_;
+  }
+
+  const toml::node* take(const char* key, bool required) {
+    known_.insert(key);
+    const toml::node* node = table_ ? table_->get(key) : nullptr;
+    if (!node && required) mistakes_.add(line_, "'{}{}' is missing", prefix_, key);
+    return node;
+  }
+
+  void text(const char* key, bool required, size_t bytes_max, std::string& out) {
+    const toml::node* node = take(key, required);
+    if (!node) return;
+    size_t line = node->source().begin.line;
+    const auto* value = node->as_string();
+    if (!value) {
+      mistakes_.add(line, "'{}{}' must be a text in quotes", prefix_, key);
+    } else if ((value->get().empty() && required) || value->get().size() > bytes_max || !is_clean(value->get())) {
+      mistakes_.add(line, "'{}{}' must have 1 to {} bytes and no control characters", prefix_, key, bytes_max);
+    } else {
+      out = value->get();
+    }
+  }
+
+  template <typename Integer>
+  void integer(const char* key, bool required, int64_t min, int64_t max, Integer& out) {
+    const toml::node* node = take(key, required);
+    if (!node) return;
+    const auto* value = node->as_integer();
+    if (!value || value->get() < min || value->get() > max) {
+      mistakes_.add(node->source().begin.line, "'{}{}' must be a whole number from {} to {}", prefix_, key, min, max);
+    } else {
+      out = static_cast<Integer>(value->get());
+    }
+  }
+
+  void number(const char* key, bool required, Range range, double& out) {
+    const toml::node* node = take(key, required);
+    if (!node) return;
+    std::optional<double> value = as_number(*node);
+    if (!value || !(*value >= range.min && *value <= range.max)) {  // NaN fails too
+      mistakes_.add(node->source().begin.line, "'{}{}' must be a number from {} to {}", prefix_, key, range.min, range.max);
+    } else {
+      out = *value;
+    }
+  }
+
+  void texts(const char* key, size_t count_max, std::vector<std::string>& out) {
+    const toml::array* array = list(key, count_max);
+    if (!array) return;
+    std::set<std::string> seen;
+    for (const toml::node& node : *array) {
+      size_t line = node.source().begin.line;
+      const auto* value = node.as_string();
+      if (!value || value->get().empty() || value->get().size() > kTextBytesMax || !is_clean(value->get())) {
+        mistakes_.add(line, "each of '{}{}' must be a text of 1 to {} bytes without control characters", prefix_, key, kTextBytesMax);
+      } else if (!seen.insert(value->get()).second) {
+        mistakes_.add(line, "'{}' is twice in '{}{}'", shown(value->get()), prefix_, key);
+      } else {
+        out.push_back(value->get());
+      }
+    }
+  }
+
+  void numbers(const char* key, size_t count_max, Range range, std::vector<float>& out) {
+    const toml::array* array = list(key, count_max);
+    if (!array) return;
+    for (const toml::node& node : *array) {
+      std::optional<double> value = as_number(node);
+      if (!value || !(*value >= range.min && *value <= range.max)) {
+        mistakes_.add(node.source().begin.line, "each of '{}{}' must be a number from {:g} to {:g}", prefix_, key, range.min, range.max);
+      } else {
+        out.push_back(static_cast<float>(*value));
+      }
+    }
+  }
+
+  void refuse_unknown() {
+    if (!table_) return;
+    for (const auto& [key, node] : *table_) {
+      if (known_.count(std::string(key.str())) > 0) continue;
+      std::string names;
+      for (const std::string& name : known_) names += (names.empty() ? "" : ", ") + name;
+      mistakes_.add(key.source().begin.line, "unknown key '{}{}': known here are {}", prefix_, shown(key.str()), names);
+    }
+  }
+
+ private:
+  static std::optional<double> as_number(const toml::node& node) {
+    if (const auto* real = node.as_floating_point()) return real->get();
+    if (const auto* whole = node.as_integer()) return static_cast<double>(whole->get());
+    return std::nullopt;
+  }
+
+  const toml::array* list(const char* key, size_t count_max) {
+    const toml::node* node = take(key, true);
+    if (!node) return nullptr;
+    const toml::array* array = node->as_array();
+    if (array && !array->empty() && array->size() <= count_max) return array;
+    mistakes_.add(node->source().begin.line, "'{}{}' must be a list of 1 to {} values", prefix_, key, count_max);
+    return nullptr;
+  }
+
+  const toml::table* table_;
+  std::string prefix_;
+  size_t line_;
+  Mistakes& mistakes_;
+  std::set<std::string> known_;
+};
+
+// A sub-table of `root`; one that is absent reads as empty, so that what it must have is named.
+Section section(Section& root, const char* name, bool required, Mistakes& mistakes) {
+  const toml::node* node = root.take(name, required);
+  const toml::table* table = node ? node->as_table() : nullptr;
+  if (node && !table) mistakes.add(node->source().begin.line, "'{}' must be a table: write [{}]", name, name);
+  return Section(table, std::string(name) + ".", node ? node->source().begin.line : 1, mistakes);
+}
+
+void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
+  constexpr double kFloatMax = std::numeric_limits<float>::max();
+  window.text("stream", true, kTextBytesMax, out.stream);
+  window.texts("fields", kChannelsMax, out.fields);
+  window.integer("rows", true, 1, kRowsMax, out.rows);
+  window.integer("stride", true, 1, kRowsMax, out.stride);
+  if (out.rows > 0 && out.stride > out.rows) {
+    mistakes.add(window.line_of("stride"), "'window.stride' must not be more than 'window.rows' ({})", out.rows);
+  }
+  if (out.rows * out.fields.size() > kWindowElementsMax) {
+    mistakes.add(window.line_of("rows"), "'window.rows' times the number of fields must not be more than {}", kWindowElementsMax);
+  }
+  std::string period;
+  window.text("period", true, 32, period);
+  if (!period.empty()) {
+    Result<Duration> parsed = parse_duration(period);
+    if (!parsed.ok() || parsed->count() < 1 || parsed->count() > kPeriodNsMax) {
+      mistakes.add(window.line_of("period"), "'window.period' must be a duration from \"1ns\" to \"7d\", e.g. \"20ms\"");
+    } else {
+      out.period = *parsed;
+    }
+  }
+  window.number("gap_factor", false, {1, 1000}, out.gap_factor);
+  window.numbers("mean", kChannelsMax, {-kFloatMax, kFloatMax}, out.mean);
+  window.numbers("deviation", kChannelsMax, {1e-30, kFloatMax}, out.deviation);
+  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != out.fields.size()) {
+    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(), out.fields.size());
+  }
+  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != out.fields.size()) {
+    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields", out.deviation.size(), out.fields.size());
+  }
+  window.refuse_unknown();
+}
+
+void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
+  root.text("name", true, kTextBytesMax, out.name);
+  if (!out.name.empty() && !is_model_name(out.name)) {
+    mistakes.add(root.line_of("name"), "'name' must be 1 to 64 of a-z, 0-9, '_' and '-', not '{}'", shown(out.name));
+  }
+  root.integer("version", true, 1, kVersionMax, out.version);
+  root.integer("parent", false, 0, kVersionMax, out.parent);
+  if (out.parent != 0 && out.parent == out.version) {
+    mistakes.add(root.line_of("parent"), "'parent' must be another version than {} itself, or 0 for none", out.version);
+  }
+  root.text("architecture", true, 64, out.architecture);
+  root.text("engine", true, 64, out.engine);
+  if (!out.engine.empty() && out.engine != "onednn" && out.engine != "qnnpack") {
+    mistakes.add(root.line_of("engine"), "'engine' must be \"onednn\" or \"qnnpack\", not '{}'", shown(out.engine));
+  }
+  root.text("int8_file", false, kTextBytesMax, out.int8_file);
+  if (!is_package_file_name(out.int8_file) || out.int8_file == kModelFile) {
+    mistakes.add(root.line_of("int8_file"), "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'", shown(out.int8_file));
+  }
+  root.text("note", false, kNoteBytesMax, out.note);
+  root.texts("labels", kLabelsMax, out.labels);
+}
+
+std::string quote(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+// TOML wants a point or an exponent in a float, and a digit on both sides of the point: fmt's shortest form has them.
+std::string real(double value) {
+  std::string text = fmt::format("{}", value);
+  return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;
+}
+
+// The shortest form of the float if it survives the way through double, else all digits of the double.
+std::string real(float value) {
+  std::string text = fmt::format("{}", value);
+  if (static_cast<float>(std::strtod(text.c_str(), nullptr)) != value) return real(static_cast<double>(value));
+  return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;
+}
+
+template <typename T, typename Format>
+std::string joined(const std::vector<T>& values, Format&& format) {
+  std::string out = "[";
+  for (const T& value : values) out += (out.size() > 1 ? ", " : "") + format(value);
+  return out + "]";
+}
+
+std::string period_text(Duration period) {
+  int64_t ns = period.count();
+  if (ns % 1'000'000 == 0) return fmt::format("{}ms", ns / 1'000'000);
+  return fmt::format("{}ns", ns);
+}
+
+}  // namespace
+
+bool is_model_name(const std::string& name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+void normalise(const WindowSpec& spec, float* windows, size_t count) {
+  size_t channels = spec.fields.size();
+  for (size_t i = 0; i < count * channels; ++i) {
+    float mean = spec.mean[i % channels], scale = 1.0f / spec.deviation[i % channels];
+    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) * scale;
+  }
+}
+
+std::string to_toml(const PackageInfo& info) {
+  const WindowSpec& w = info.window;
+  auto real_text = [](float value) { return real(value); };
+  std::string out;
+  out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
+  out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture), quote(info.engine), quote(info.int8_file));
+  out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
+  out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
+  out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride, period_text(w.period), real(w.gap_factor));
+  out += fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
+  out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n", info.gate.examples_min,
+                     real(info.gate.gain_min), real(info.gate.reference_loss_max));
+  out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n", info.training.labels_min,
+                     real(info.training.sparsity), info.training.epochs, real(info.training.learning_rate));
+  return out;
+}
+
+Result<PackageInfo> parse_package_info(const std::string& text, const std::string& file_name) {
+  if (text.size() > kModelTomlBytesMax) {
+    return fail(Code::invalid, "{}:1: larger than {} bytes", file_name, kModelTomlBytesMax);
+  }
+  toml::parse_result parsed = toml::parse(text, file_name);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return fail(Code::invalid, "{}:{}: {}", file_name, error.source().begin.line, shown(error.description()));
+  }
+  Mistakes mistakes(file_name);
+  PackageInfo info;
+  Section root(&parsed.table(), "", 1, mistakes);
+  read_root(root, mistakes, info);
+
+  Section window = section(root, "window", true, mistakes);
+  read_window_spec(window, mistakes, info.window);
+
+  Section gate = section(root, "gate", false, mistakes);
+  gate.integer("examples_min", false, 0, 1'000'000, info.gate.examples_min);
+  gate.number("gain_min", false, {-1, 1}, info.gate.gain_min);
+  gate.number("reference_loss_max", false, {0, 1}, info.gate.reference_loss_max);
+  gate.refuse_unknown();
+
+  Section training = section(root, "training", false, mistakes);
+  training.integer("labels_min", false, 1, 1'000'000, info.training.labels_min);
+  training.number("sparsity", false, {1e-6, 1}, info.training.sparsity);
+  training.integer("epochs", false, 1, 10'000, info.training.epochs);
+  training.number("learning_rate", false, {1e-9, 10}, info.training.learning_rate);
+  training.refuse_unknown();
+
+  root.refuse_unknown();
+  if (!mistakes.empty()) return mistakes.error();
+  return info;
+}
+
+}  // namespace skerry::inference
