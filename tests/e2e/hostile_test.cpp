@@ -172,7 +172,7 @@ TEST_CASE("hostile: wrong requests are refused with a remedy, and nothing of the
     CHECK(response.value().status == 400);
     CHECK(response.value().body.size() > 20);
   }
-  for (const std::string& body : {R"({"inputs":[]})", R"({"inputs":[{"name":"input","shape":[1,-3],"datatype":"FP32","data":[1]}]})", "{", ""}) {
+  for (const std::string body : {R"({"inputs":[]})", R"({"inputs":[{"name":"input","shape":[1,-3],"datatype":"FP32","data":[1]}]})", "{", ""}) {
     auto response = client->request("POST", "/v2/models/none/infer", body, {{"Content-Type", "application/json"}});
     REQUIRE(response.ok());
     INFO(body << " -> " << response.value().body);

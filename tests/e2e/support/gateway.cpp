@@ -189,6 +189,11 @@ Status promote(http::Client& client, const std::string& model, uint32_t version)
   return {};
 }
 
+Status train_now(http::Client& client, const std::string& model) {
+  SKERRY_TRY(ask(client, "POST", fmt::format("/v1/models/{}/train", model), "{}"));
+  return {};
+}
+
 Status rollback(http::Client& client, const std::string& model) {
   SKERRY_TRY(ask(client, "POST", fmt::format("/v1/models/{}/rollback", model), "{}"));
   return {};

@@ -110,6 +110,7 @@ Result<int64_t> newest_window_end(http::Client& client, const std::string& model
 std::string infer_body(const std::vector<int64_t>& shape, const std::vector<float>& raw);
 Result<Inferred> infer(http::Client& client, const std::string& model, const std::string& body);
 Status promote(http::Client& client, const std::string& model, uint32_t version);
+Status train_now(http::Client& client, const std::string& model);
 Status rollback(http::Client& client, const std::string& model);
 bool ready(uint16_t port);
 

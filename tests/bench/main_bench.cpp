@@ -1,0 +1,92 @@
+// skerry-bench: measures the figures that the project promises. Exit 0 only when every target holds, 1 when one is short, 2 when one
+// could not be measured.
+#include <stdlib.h>
+
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "tests/bench/figure.h"
+#include "tests/bench/loop.h"
+#include "tests/e2e/support/process.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace skerry;
+using namespace skerry::bench;
+
+constexpr const char* kUsage =
+    "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
+    "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
+    "  --json FILE  writes the figures as JSON too\n"
+    "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
+    "  --only WORD  the measurements whose name has WORD in it\n";
+
+struct Measurement {
+  std::string name;
+  std::function<Result<std::vector<Figure>>(Size, const Places&)> measure;
+};
+
+std::vector<Measurement> main_area() {
+  return {{"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string area, only;
+  fs::path json;
+  Size size = Size::full;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--json" && i + 1 < argc) json = argv[++i];
+    else if (word == "--only" && i + 1 < argc) only = argv[++i];
+    else if (word == "--quick") size = Size::smoke;
+    else if (area.empty() && word == "main") area = word;
+    else {
+      std::fputs(kUsage, word == "--help" ? stdout : stderr);
+      return word == "--help" ? 0 : 2;
+    }
+  }
+  if (area.empty()) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  std::string pattern = (fs::temp_directory_path() / "skerry-bench-XXXXXX").string();
+  const Places places{::mkdtemp(pattern.data()), e2e::program_folder() / "../cache"};
+
+  std::vector<Figure> figures;
+  int exit_code = 0;
+  for (const Measurement& measurement : main_area()) {
+    if (measurement.name.find(only) == std::string::npos) continue;
+    auto measured = measurement.measure(size, places);
+    if (!measured.ok()) {
+      std::cout << "main." << measurement.name << " not measured: " << measured.error().message << std::endl;
+      exit_code = 2;
+      continue;
+    }
+    for (Figure& figure : measured.value()) {
+      std::cout << figure.line() << std::endl;
+      if (!figure.holds() && exit_code == 0) exit_code = 1;
+      figures.push_back(std::move(figure));
+    }
+  }
+  std::error_code ignored;
+  if (exit_code == 0) fs::remove_all(places.work, ignored);
+  else std::cout << "# what the programs wrote is in " << places.work.string() << "\n";
+  if (!json.empty()) {
+    std::ofstream out(json);
+    out << to_json(figures);
+    if (!out.flush()) {
+      std::fprintf(stderr, "skerry-bench: can't write %s\n", json.c_str());
+      return 2;
+    }
+  }
+  return exit_code;
+}
