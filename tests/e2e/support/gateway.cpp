@@ -116,8 +116,9 @@ Result<NodeView> view(http::Client& client) {
     NodeView v;
     v.records = status.at("records");
     v.predictions = status.at("predictions");
-    v.outbox_bytes = status.at("outbox_bytes");
-    for (const json& entry : status.at("outbox")) v.outbox_entries += entry.at("entries").get<uint64_t>();
+    v.labelled = status.at("labels");
+    v.outbox_bytes = status.at("outbox").at("bytes");
+    for (const json& entry : status.at("outbox").at("classes")) v.outbox_entries += entry.at("entries").get<uint64_t>();
     const json& sync = status.at("sync");
     v.online = sync.at("online");
     v.repeated = sync.at("repeated");
@@ -132,9 +133,8 @@ Result<NodeView> view(http::Client& client) {
       NodeView::Model m;
       m.name = model.at("name");
       m.version = model.at("version");
-      m.labelled = model.at("labelled");
-      m.correct = model.at("correct");
-      v.labelled += m.labelled;
+      m.labelled = model.at("live").at("labelled");
+      m.correct = model.at("live").at("correct");
       v.models.push_back(m);
     }
     return v;
@@ -162,10 +162,12 @@ Result<uint64_t> give_label(http::Client& client, const std::string& model, cons
 Result<int64_t> newest_window_end(http::Client& client, const std::string& model, const std::string& series) {
   SKERRY_ASSIGN(json answer, ask(client, "GET", fmt::format("/v1/predictions?model={}&series={}&limit=1", http::percent_encode(model),
                                                             http::percent_encode(series))));
-  return reading("/v1/predictions", [&] {
+  SKERRY_ASSIGN(std::string end, reading("/v1/predictions", [&] {
     const json& predictions = answer.at("predictions");
-    return predictions.empty() ? INT64_MIN : predictions.at(0).at("to_ns").get<int64_t>();
-  });
+    return predictions.empty() ? std::string() : predictions.at(0).at("to").get<std::string>();
+  }));
+  if (end.empty()) return INT64_MIN;
+  return parse_time(end);
 }
 
 std::string infer_body(const std::vector<int64_t>& shape, const std::vector<float>& raw) {
