@@ -1,10 +1,13 @@
 // One node, wired but without threads: the store, the engine, pipelines, learning, sync and sources behind one door. The daemon (daemon.h) gives
 // each step its loop; scenario tests call the steps themselves on a simulated clock.
 // Threads: each step_* from one thread of its own; everything else from any.
+// On failure: what a source brought while the store refuses commits (full disk) is kept and offered again; the source is not asked for
+// more meanwhile.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,12 +33,13 @@ struct Seams {
   std::unique_ptr<inference::Runtime> runtime;
   std::unique_ptr<learning::WorkerLauncher> worker;
   std::unique_ptr<learning::LoadProbe> probe;
-  uint64_t seed = 0;  // of jitter; 0: from the system
+  uint64_t seed = 0;  // of jitter and of the operator's choices; 0: from the system
 };
 
 struct NodeStatus {
   uint64_t records = 0;               // acknowledged since start
-  uint64_t predictions = 0;
+  uint64_t predictions = 0;           // since start
+  uint64_t labels = 0;                // predictions labelled since start
   struct Model {
     std::string name;
     uint32_t version = 0;             // serving
@@ -47,6 +51,7 @@ struct NodeStatus {
   sync::SyncStatus sync;
   learning::LearnerStatus learning;
   uint64_t disk_bytes = 0, damaged = 0, source_errors = 0;
+  uint64_t sources = 0, sources_finished = 0;
   std::string trouble;                // why ingest is refused just now; empty: it is not
 };
 
@@ -58,7 +63,10 @@ class Node {
 
   // All batches become durable together or none does. Returns the number of records.
   Result<uint64_t> ingest(std::vector<Batch> batches);
+  Result<learning::LabelOutcome> label(const learning::LabelRequest& request);
   NodeStatus status() const;
+  // Called after each ingest, so that loops need not poll. Set before the first one.
+  void on_ingest(std::function<void()> listener) { ingested_ = std::move(listener); }
 
   Duration step_sources();
   Duration step_pipelines();
@@ -68,7 +76,8 @@ class Node {
 
   storage::Store& store() { return *store_; }
   inference::Engine& engine() { return *engine_; }
-  learning::Labels& labels() { return *labels_; }
+  const storage::Store& store() const { return *store_; }
+  const inference::Engine& engine() const { return *engine_; }
   learning::Models& models() { return *models_; }
   learning::Learner& learner() { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
@@ -78,6 +87,8 @@ class Node {
  private:
   struct RunningSource;
   Node(const config::Config& config, const Clock& clock);
+  Duration step_source(RunningSource& source);
+  Result<bool> deliver(RunningSource& source);
 
   const config::Config config_;
   const Clock* clock_;
@@ -89,7 +100,10 @@ class Node {
   std::unique_ptr<learning::Learner> learner_;
   std::unique_ptr<sync::Syncer> syncer_;
   std::vector<std::unique_ptr<RunningSource>> sources_;
-  std::atomic<uint64_t> records_{0}, source_errors_{0};
+  std::function<void()> ingested_;
+  std::atomic<uint64_t> records_{0}, labels_applied_{0}, source_errors_{0}, sources_finished_{0};
+  std::atomic<uint64_t> ingests_{0};          // commits of records so far
+  std::atomic<uint64_t> ingests_passed_{0};   // the pipelines had nothing left to do about these
 };
 
 }  // namespace skerry::node

@@ -1,0 +1,69 @@
+// The commands of `skerry`, without their parsing (main.cpp). Each prints for people, or the API's JSON with `json`, and returns the exit
+// code: 0 done, 1 refused or not reachable (the reason is on stderr, or as {"error": ...} with `json`).
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace skerry::cli {
+
+struct Common {
+  std::string url;
+  bool json = false;
+};
+
+struct StatusOptions {
+  bool watch = false;
+  std::optional<Duration> run_for;
+};
+int status(const Common& common, const StatusOptions& options);
+
+struct QueryOptions {
+  std::string series, from, to, limit, fields;
+  bool csv = false;
+};
+int query(const Common& common, const QueryOptions& options);
+int streams(const Common& common);
+
+struct PredictionsOptions {
+  std::string id, model, series, from, to, limit;
+};
+int predictions(const Common& common, const PredictionsOptions& options);
+
+struct LabelOptions {
+  std::string value, model, series, from, to, source = "operator";
+  std::optional<uint64_t> prediction;
+};
+int label(const Common& common, const LabelOptions& options);
+
+struct ModelsOptions {
+  std::string action = "list";  // list, show, promote, rollback, train, import
+  std::string model, version, path, reason;
+};
+int models(const Common& common, const ModelsOptions& options);
+
+int sync(const Common& common, const std::string& action);  // status, hold, resume
+int learning(const Common& common);
+
+struct ReplayOptions {
+  std::string path, stream;
+  double speed = 1.0;
+  std::map<std::string, std::string> select, tags;
+  bool labels = false;
+  std::string start;
+};
+int replay(const Common& common, const ReplayOptions& options);
+
+struct CheckConfigOptions {
+  std::string file;
+  bool reference = false;
+};
+int check_config(const Common& common, const CheckConfigOptions& options);
+
+}  // namespace skerry::cli

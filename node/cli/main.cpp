@@ -1,0 +1,172 @@
+// skerry: the command line for people. Only parsing here; what the commands do is in the files beside.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/units.h"
+#include "node/cli/commands.h"
+
+namespace {
+
+using namespace skerry;
+using namespace skerry::cli;
+
+// Options of all commands; CLI11 writes into them while parsing.
+struct Arguments {
+  Common common;
+  StatusOptions status;
+  std::string status_for;
+  QueryOptions query;
+  PredictionsOptions predictions;
+  LabelOptions label;
+  ModelsOptions models;
+  std::string sync_action = "status", learning_action = "why";
+  ReplayOptions replay;
+  std::vector<std::string> select, tags;
+  CheckConfigOptions check;
+};
+
+// A command with what every command has.
+CLI::App* command(CLI::App& app, Arguments& a, const std::string& name, const std::string& what, const std::string& example) {
+  CLI::App* sub = app.add_subcommand(name, what);
+  sub->footer("Example: " + example);
+  sub->add_flag("--json", a.common.json, "print JSON");
+  sub->add_option("--url", a.common.url, "address of the node (default: $SKERRY_URL or http://127.0.0.1:8471)");
+  return sub;
+}
+
+void add_range(CLI::App* sub, std::string& from, std::string& to) {
+  sub->add_option("--from", from, "first time, e.g. 2026-11-23T08:00:00Z or nanoseconds");
+  sub->add_option("--to", to, "end of the time, not included");
+}
+
+void add_reading(CLI::App& app, Arguments& a) {
+  auto* status = command(app, a, "status", "how the node is", "skerry status --watch --for 30s");
+  status->add_flag("--watch", a.status.watch, "one live line; a line each second when not on a terminal");
+  status->add_option("--for", a.status_for, "end the watching after this time, e.g. 30s");
+
+  auto* query = command(app, a, "query", "records of a series", "skerry query 'imu{device=pump-3}' --from 2026-11-23T08:00:00Z --csv");
+  query->add_option("series", a.query.series, "as `skerry streams` shows it")->required();
+  add_range(query, a.query.from, a.query.to);
+  query->add_option("--limit", a.query.limit, "records at most (1000)");
+  query->add_option("--fields", a.query.fields, "some fields only, e.g. ax,ay");
+  query->add_flag("--csv", a.query.csv, "print CSV");
+
+  command(app, a, "streams", "the series that the node holds", "skerry streams");
+
+  auto* predictions = command(app, a, "predictions", "what models answered, newest first", "skerry predictions --model pump --limit 10");
+  predictions->add_option("id", a.predictions.id, "this one only");
+  predictions->add_option("--model", a.predictions.model);
+  predictions->add_option("--series", a.predictions.series);
+  add_range(predictions, a.predictions.from, a.predictions.to);
+  predictions->add_option("--limit", a.predictions.limit, "at most (100)");
+}
+
+void add_teaching(CLI::App& app, Arguments& a) {
+  auto* label = command(app, a, "label", "say what is true of a prediction, or of a stretch of a series",
+                        "skerry label bearing --prediction 12\n         skerry label normal --series 'pump{machine=pump-1}' --from "
+                        "2026-11-23T08:00:00Z --to 2026-11-23T08:05:00Z");
+  label->add_option("label", a.label.value, "a class of the model")->required();
+  label->add_option("--prediction", a.label.prediction, "number of a prediction, see `skerry predictions`");
+  label->add_option("--model", a.label.model, "needed when several models look at the series");
+  label->add_option("--series", a.label.series);
+  add_range(label, a.label.from, a.label.to);
+  label->add_option("--source", a.label.source, "who says so (operator)");
+
+  auto* models = command(app, a, "models", "list | show | promote | rollback | train | import", "skerry models promote pump 2 --reason \"tried on site\"");
+  models->require_subcommand(0, 1);
+  auto action = [&](const char* name, const char* what) {
+    CLI::App* sub = models->add_subcommand(name, what);
+    sub->add_flag("--json", a.common.json, "print JSON");
+    sub->add_option("--url", a.common.url, "address of the node");
+    sub->callback([&a, name = std::string(name)] { a.models.action = name; });
+    return sub;
+  };
+  action("list", "all versions of all models");
+  for (auto [name, what] : {std::pair{"show", "one model"}, std::pair{"promote", "let a version answer"},
+                            std::pair{"rollback", "back to the last good version"}, std::pair{"train", "fine-tune as soon as the device is idle"}}) {
+    CLI::App* sub = action(name, what);
+    sub->add_option("model", a.models.model)->required();
+    if (std::string(name) == "promote") sub->add_option("version", a.models.version)->required();
+    if (std::string(name) == "promote" || std::string(name) == "rollback") sub->add_option("--reason", a.models.reason, "kept with the version");
+  }
+  action("import", "take in a model package")->add_option("path", a.models.path, "folder of the package")->required();
+
+  auto* learning = command(app, a, "learning", "what is learnt just now, and why (not)", "skerry learning why");
+  learning->add_option("action", a.learning_action, "why")->check(CLI::IsMember({"why", "status"}));
+}
+
+void add_rest(CLI::App& app, Arguments& a) {
+  auto* sync = command(app, a, "sync", "status | hold | resume: what goes to the hub, and why not", "skerry sync hold");
+  sync->add_option("action", a.sync_action)->check(CLI::IsMember({"status", "hold", "resume"}));
+
+  auto* replay = command(app, a, "replay", "play a recording into a node", "skerry replay shared/data/motionsense --select subject=4 --speed 10 --labels");
+  replay->add_option("path", a.replay.path, "a .csv file, or a folder with meta.json, index.csv and an .npy")->required();
+  replay->add_option("--speed", a.replay.speed, "times real time; 0: as fast as the node takes it")->check(CLI::NonNegativeNumber);
+  replay->add_option("--select", a.select, "recordings whose index column matches, e.g. subject=4 or trial=1,2")->allow_extra_args(false);
+  replay->add_option("--tag", a.tags, "tag of the series, e.g. site=north")->allow_extra_args(false);
+  replay->add_option("--stream", a.replay.stream, "name of the series (default: from the file)");
+  replay->add_option("--start", a.replay.start, "time of the first record (default: now)");
+  replay->add_flag("--labels", a.replay.labels, "give what the recording knows as labels");
+
+  auto* check = command(app, a, "check-config", "every mistake of a configuration at once", "skerry check-config config/quickstart.toml");
+  check->add_option("file", a.check.file, "TOML file")->required();
+}
+
+// "subject=4" pairs. Returns false after saying what is wrong.
+bool pairs(const std::vector<std::string>& given, const char* option, std::map<std::string, std::string>& out) {
+  for (const std::string& text : given) {
+    size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      std::fprintf(stderr, "skerry: %s '%s': write name=value\n", option, text.c_str());
+      return false;
+    }
+    out[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return true;
+}
+
+int run(const std::string& name, Arguments& a) {
+  if (a.common.url.empty()) {
+    const char* url = std::getenv("SKERRY_URL");
+    a.common.url = url && *url ? url : "http://127.0.0.1:8471";
+  }
+  if (name == "status") {
+    if (!a.status_for.empty()) {
+      auto time = parse_duration(a.status_for);
+      if (!time.ok()) {
+        std::fprintf(stderr, "skerry: --for: %s\n", time.error().message.c_str());
+        return 2;
+      }
+      a.status.run_for = *time;
+      a.status.watch = true;
+    }
+    return status(a.common, a.status);
+  }
+  if (name == "query") return query(a.common, a.query);
+  if (name == "streams") return streams(a.common);
+  if (name == "predictions") return predictions(a.common, a.predictions);
+  if (name == "label") return label(a.common, a.label);
+  if (name == "models") return models(a.common, a.models);
+  if (name == "learning") return learning(a.common);
+  if (name == "sync") return cli::sync(a.common, a.sync_action);
+  if (name == "replay") {
+    if (!pairs(a.select, "--select", a.replay.select) || !pairs(a.tags, "--tag", a.replay.tags)) return 2;
+    return replay(a.common, a.replay);
+  }
+  return check_config(a.common, a.check);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app{"skerry: look at a node, ask it, teach it. `skerry COMMAND --help` shows an example."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "skerry 0.1.0");
+  add_reading(app, arguments);
+  add_teaching(app, arguments);
+  add_rest(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  return run(app.get_subcommands().front()->get_name(), arguments);
+}

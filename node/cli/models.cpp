@@ -1,0 +1,120 @@
+// skerry models, sync, learning: what serves, what is sent, what is learnt, and why.
+#include <filesystem>
+
+#include "base/units.h"
+#include "node/cli/api.h"
+#include "node/cli/print.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string percent_or_dash(const json& share) {
+  return share.is_number() ? fmt::format("{:.1f} %", 100 * share.get<double>()) : "-";
+}
+
+void add_versions(std::vector<std::vector<std::string>>& table, const json& versions) {
+  for (const json& v : versions) {
+    table.push_back({fmt::format("{}/{}", text(v["model"]), text(v["version"])), text(v["state"]) + (v.value("pinned", false) ? ", pinned" : ""),
+                     text(v["parent"]), percent_or_dash(v["holdout_accuracy"]), accuracy_text(v["live"]), text(v["reason"])});
+  }
+}
+
+void print_answer(const ModelsOptions& o, const json& answer) {
+  std::vector<std::vector<std::string>> table(1, {"version", "state", "parent", "held out", "live", "reason"});
+  if (o.action == "train") {
+    print_line(fmt::format("{}; {}", text(answer["state"]), text(answer["why"])));
+    return;
+  }
+  if (o.action == "list") {
+    for (const json& model : answer["models"]) add_versions(table, model["versions"]);
+    if (table.size() == 1) return print_line("no models yet: import one with `skerry models import PATH`, or make one with `skerry fit`");
+  } else if (o.action == "show") {
+    print_line(fmt::format("{}: stream {}, windows of {} records, labels {}", text(answer["name"]), text(answer.value("stream", json())),
+                           text(answer.value("window_records", json())), answer.value("labels", json::array()).dump()));
+    add_versions(table, answer["versions"]);
+  } else {
+    add_versions(table, json::array({answer}));
+  }
+  print_table(table);
+}
+
+Result<json> ask(Api& api, const ModelsOptions& o) {
+  const std::string base = "/v1/models/" + http::percent_encode(o.model);
+  const json reason = o.reason.empty() ? json() : json{{"reason", o.reason}};
+  if (o.action == "list") return api.get("/v1/models");
+  if (o.action == "show") return api.get(base);
+  if (o.action == "promote") return api.post(base + "/versions/" + http::percent_encode(o.version) + "/promote", reason);
+  if (o.action == "rollback") return api.post(base + "/rollback", reason);
+  if (o.action == "train") return api.post(base + "/train", json());
+  std::error_code ignored;  // the node resolves paths from its own folder
+  return api.post("/v1/models/import", {{"path", std::filesystem::absolute(o.path, ignored).string()}});
+}
+
+void print_sync(const json& s) {
+  std::string link = s.value("held", false) ? "held back by hand (skerry sync resume)" : s.value("online", false) ? "online" : "offline";
+  print_line(fmt::format("link    {} to {}{}", s.value("enabled", false) ? link : "sync is off", text(s["hub"]),
+                         s.value("last_error", "").empty() ? "" : ": " + s.value("last_error", "")));
+  print_line(fmt::format("sent    {} records in {} batches ({} repeated), {} up, {} down", thousands(s.value("records", uint64_t{0})),
+                         thousands(s.value("batches", uint64_t{0})), thousands(s.value("repeated", uint64_t{0})),
+                         format_bytes(s.value("bytes_sent", uint64_t{0})), format_bytes(s.value("bytes_received", uint64_t{0}))));
+  std::vector<std::vector<std::string>> table(1, {"class", "waiting", "bytes", "oldest", "now"});
+  for (const json& c : s["outbox"]["classes"]) {
+    std::string reason = "-";
+    for (const json& d : s["decisions"]) {
+      if (d["class"] == c["class"]) reason = fmt::format("{}: {}", d.value("send", false) ? "sending" : "waiting", text(d["reason"]));
+    }
+    table.push_back({text(c["class"]), text(c["entries"]), format_bytes(c.value("bytes", uint64_t{0})), text(c["oldest"]), reason});
+  }
+  print_table(table);
+}
+
+}  // namespace
+
+int models(const Common& common, const ModelsOptions& options) {
+  auto api = Api::open(common.url, std::chrono::minutes(2));  // loading a version may take its time
+  if (!api.ok()) return failed(common, api.error());
+  auto answer = ask(*api, options);
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+  } else {
+    print_answer(options, *answer);
+  }
+  return 0;
+}
+
+int sync(const Common& common, const std::string& action) {
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  if (action != "status") {
+    auto held = api->post("/v1/sync/hold", {{"held", action == "hold"}});
+    if (!held.ok()) return failed(common, held.error());
+  }
+  auto answer = api->get("/v1/sync");
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+  } else {
+    print_sync(*answer);
+  }
+  return 0;
+}
+
+int learning(const Common& common) {
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  auto answer = api->get("/v1/learning");
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+    return 0;
+  }
+  print_line(fmt::format("{}\nwhy: {}", text((*answer)["state"]), text((*answer)["why"])));
+  print_line(fmt::format("jobs started {}, failed {}; candidates promoted {}, rejected {}", text((*answer)["jobs_started"]),
+                         text((*answer)["jobs_failed"]), text((*answer)["promoted"]), text((*answer)["rejected"])));
+  return 0;
+}
+
+}  // namespace skerry::cli

@@ -1,0 +1,100 @@
+// skerry query, streams, predictions, label: what the node holds, and what people say about it.
+#include <cstdio>
+
+#include "node/cli/api.h"
+#include "node/cli/print.h"
+
+namespace skerry::cli {
+namespace {
+
+using nlohmann::json;
+
+int show(const Common& common, const std::string& target, void (*print)(const json&)) {
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  auto answer = api->get(target);
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+  } else {
+    print(*answer);
+  }
+  return 0;
+}
+
+void print_rows(const json& answer) {
+  std::vector<std::vector<std::string>> table(1, {"time"});
+  for (const json& field : answer["fields"]) table[0].push_back(text(field));
+  for (const json& row : answer["rows"]) {
+    auto& cells = table.emplace_back();
+    for (const json& value : row) cells.push_back(text(value));
+  }
+  print_table(table);
+  if (answer.value("truncated", false)) std::fprintf(stderr, "(there is more: raise --limit or narrow --from and --to)\n");
+}
+
+void print_streams(const json& answer) {
+  std::vector<std::vector<std::string>> table(1, {"series", "records", "last", "fields"});
+  for (const json& stream : answer["streams"]) {
+    std::string fields;
+    for (const json& field : stream["fields"]) fields += fmt::format("{}{}", fields.empty() ? "" : ",", text(field["name"]));
+    if (fields.size() > 60) fields = fields.substr(0, 57) + "...";
+    table.push_back({text(stream["series"]), thousands(stream.value("records", uint64_t{0})), text(stream["last"]), fields});
+  }
+  print_table(table);
+}
+
+void print_predictions(const json& answer) {
+  std::vector<std::vector<std::string>> table(1, {"id", "model", "series", "from", "to", "answer", "label"});
+  json one = json::array({answer});
+  for (const json& p : answer.contains("predictions") ? answer["predictions"] : one) {
+    table.push_back({text(p["id"]), fmt::format("{}/{}", text(p["model"]), text(p["version"])), text(p["series"]), text(p["from"]),
+                     text(p["to"]), text(p["answer"]), text(p["label"])});
+  }
+  print_table(table);
+}
+
+}  // namespace
+
+int query(const Common& common, const QueryOptions& o) {
+  std::string target = "/v1/query" + query_string({{"series", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit},
+                                                   {"fields", o.fields}, {"format", o.csv ? "csv" : "json"}});
+  if (!o.csv) return show(common, target, print_rows);
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  auto csv = api->get_text(target);
+  if (!csv.ok()) return failed(common, csv.error());
+  std::fwrite(csv->data(), 1, csv->size(), stdout);
+  return 0;
+}
+
+int streams(const Common& common) { return show(common, "/v1/streams", print_streams); }
+
+int predictions(const Common& common, const PredictionsOptions& o) {
+  if (!o.id.empty()) return show(common, "/v1/predictions/" + http::percent_encode(o.id), print_predictions);
+  return show(common,
+              "/v1/predictions" + query_string({{"model", o.model}, {"series", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit}}),
+              print_predictions);
+}
+
+int label(const Common& common, const LabelOptions& o) {
+  json body = {{"label", o.value}, {"source", o.source}};
+  if (o.prediction) body["prediction"] = *o.prediction;
+  if (!o.model.empty()) body["model"] = o.model;
+  if (!o.series.empty()) body["series"] = o.series;
+  if (!o.from.empty()) body["from"] = o.from;
+  if (!o.to.empty()) body["to"] = o.to;
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  auto answer = api->post("/v1/labels", body);
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+  } else {
+    print_line(fmt::format("{} predictions labelled, {} of them were right; {} examples kept for learning", text((*answer)["predictions"]),
+                           text((*answer)["correct"]), text((*answer)["examples"])));
+  }
+  return 0;
+}
+
+}  // namespace skerry::cli

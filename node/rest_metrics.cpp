@@ -1,0 +1,141 @@
+// GET /metrics: everything that is counted, in the Prometheus text format. Collected when asked; nothing is kept twice.
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "node/internal/rest.h"
+
+namespace skerry::node {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+class Families {
+ public:
+  MetricFamily& add(const std::string& name, const std::string& help, MetricType type) {
+    families_.push_back({"skerry_" + name, help, type, {}});
+    return families_.back();
+  }
+  void counter(const std::string& name, const std::string& help, uint64_t value) {
+    put(add(name, help, MetricType::Counter), {}, static_cast<double>(value));
+  }
+  void gauge(const std::string& name, const std::string& help, double value) { put(add(name, help, MetricType::Gauge), {}, value); }
+  static void put(MetricFamily& family, const Labels& labels, double value) {
+    ClientMetric metric;
+    for (const auto& [label, text] : labels) metric.label.push_back({label, text});
+    if (family.type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    family.metric.push_back(std::move(metric));
+  }
+  const std::vector<MetricFamily>& families() const { return families_; }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+// A reference into families_ holds only until the next add(): so each family is filled before the next begins.
+void add_outbox(Families& f, const NodeStatus& s) {
+  auto each = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = f.add(name, help, MetricType::Gauge);
+    for (const auto& outbox : s.outbox) Families::put(family, {{"class", to_string(outbox.outbox_class)}}, static_cast<double>(value(outbox)));
+  };
+  each("outbox_bytes", "Waiting for the hub, as payload bytes.", [](const auto& o) { return o.bytes; });
+  each("outbox_entries", "Waiting for the hub.", [](const auto& o) { return o.entries; });
+  each("outbox_acked_seq", "The hub holds everything up to this sequence number.", [](const auto& o) { return o.acked_seq; });
+}
+
+void add_models(Families& f, const Node& node) {
+  auto versions = node.store().versions("").value_or({});
+  auto each = [&](const char* name, const char* help, MetricType type, auto value) {
+    MetricFamily& family = f.add(name, help, type);
+    for (const auto& v : versions) {
+      if (auto number = value(v)) Families::put(family, {{"model", v.model}, {"version", std::to_string(v.version)}}, *number);
+    }
+  };
+  using Number = std::optional<double>;
+  auto score = [&](const storage::ModelVersion& v) { return node.store().live_score(v.model, v.version); };
+  each("model_serving", "1 for the version that answers.", MetricType::Gauge,
+       [&](const auto& v) { return Number(node.engine().serving(v.model) == v.version ? 1 : 0); });
+  each("model_live_labelled", "Predictions of this version that got a label.", MetricType::Gauge,
+       [&](const auto& v) { return Number(static_cast<double>(score(v).labelled)); });
+  each("model_live_accuracy", "Share of them that were right.", MetricType::Gauge, [&](const auto& v) {
+    auto s = score(v);
+    return s.labelled == 0 ? Number() : Number(static_cast<double>(s.correct) / static_cast<double>(s.labelled));
+  });
+  each("model_holdout_accuracy", "Of the int8 artefact on the gate's examples.", MetricType::Gauge,
+       [&](const auto& v) { return v.holdout_accuracy < 0 ? Number() : Number(v.holdout_accuracy); });
+  each("model_requests_total", "Inferences asked of this version.", MetricType::Counter,
+       [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).requests)); });
+  each("model_failures_total", "Inferences that failed.", MetricType::Counter,
+       [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).failures)); });
+  each("model_compute_seconds_total", "Time spent in the model.", MetricType::Counter,
+       [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).compute_ns) / 1e9); });
+}
+
+void add_http(Families& f, const HttpCounters& counters) {
+  MetricFamily& answers = f.add("http_requests_total", "Requests answered, by status.", MetricType::Counter);
+  for (int status = 100; status < 600; ++status) {
+    if (uint64_t n = counters.answers(status)) Families::put(answers, {{"status", std::to_string(status)}}, static_cast<double>(n));
+  }
+  MetricFamily& duration = f.add("inference_duration_seconds", "Of inference requests over REST, within the engine.", MetricType::Histogram);
+  ClientMetric metric;
+  uint64_t sum = 0;
+  auto inferences = counters.inferences();
+  for (size_t i = 0; i < inferences.size(); ++i) {
+    sum += inferences[i];
+    double bound = i < std::size(kInferenceBuckets) ? kInferenceBuckets[i] : std::numeric_limits<double>::infinity();
+    metric.histogram.bucket.push_back({sum, bound});
+  }
+  metric.histogram.sample_count = sum;
+  metric.histogram.sample_sum = counters.inference_seconds();
+  duration.metric.push_back(std::move(metric));
+}
+
+std::string metrics_text(const Node& node, const HttpCounters& counters) {
+  NodeStatus s = node.status();
+  Families f;
+  f.counter("records_total", "Records acknowledged since start.", s.records);
+  f.counter("predictions_total", "Windows answered by pipelines since start.", s.predictions);
+  f.counter("labels_total", "Predictions labelled since start.", s.labels);
+  f.counter("source_errors_total", "Polls of sources that failed, and batches that were refused.", s.source_errors);
+  f.gauge("ingest_refused", "1 while the store refuses records, e.g. because the disk is full.", s.trouble.empty() ? 0 : 1);
+  f.gauge("store_disk_bytes", "Size of the store.", static_cast<double>(s.disk_bytes));
+  f.counter("store_damaged_total", "Blocks and rows skipped because their checksum did not hold.", s.damaged);
+  add_outbox(f, s);
+  f.gauge("link_online", "1 when the last exchange with the hub succeeded.", s.sync.online ? 1 : 0);
+  f.counter("sync_records_total", "Records acknowledged by the hub since start.", s.sync.records);
+  f.counter("sync_batches_total", "Batches sent.", s.sync.batches);
+  f.counter("sync_repeated_total", "Batches sent again because their answer was lost.", s.sync.repeated);
+  f.counter("sync_failures_total", "Exchanges that failed.", s.sync.failures);
+  f.counter("sync_sent_bytes_total", "Bytes of bodies sent to the hub.", s.sync.traffic.sent);
+  f.counter("sync_received_bytes_total", "Bytes of bodies received from the hub.", s.sync.traffic.received);
+  f.counter("learning_jobs_started_total", "Jobs given to the worker.", s.learning.jobs_started);
+  f.counter("learning_jobs_failed_total", "Jobs that failed.", s.learning.jobs_failed);
+  f.counter("learning_promoted_total", "Candidates that passed the gate.", s.learning.promoted);
+  f.counter("learning_rejected_total", "Candidates that did not.", s.learning.rejected);
+  add_models(f, node);
+  add_http(f, counters);
+  return prometheus::TextSerializer().Serialize(f.families());
+}
+
+}  // namespace
+
+void add_metrics_route(http::Router& router, Node& node, HttpCounters& counters) {
+  router.add("GET", "/metrics", [&node, &counters](http::Request&) {
+    http::Response response;
+    response.body = metrics_text(node, counters);
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return response;
+  });
+}
+
+}  // namespace skerry::node

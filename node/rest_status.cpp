@@ -1,0 +1,110 @@
+// How the node is: status, sync, learning, and what this is at /.
+#include <nlohmann/json.hpp>
+
+#include "node/internal/rest.h"
+
+namespace skerry::node {
+namespace {
+
+using nlohmann::json;
+
+json outbox_json(const NodeStatus& status) {
+  json classes = json::array();
+  for (const auto& outbox : status.outbox) {
+    classes.push_back({{"class", to_string(outbox.outbox_class)},
+                       {"last_seq", outbox.last_seq},
+                       {"acked_seq", outbox.acked_seq},
+                       {"entries", outbox.entries},
+                       {"bytes", outbox.bytes},
+                       {"oldest", outbox.entries == 0 ? json() : json(format_time(outbox.oldest_ns))}});
+  }
+  return {{"bytes", status.outbox_bytes}, {"classes", classes}};
+}
+
+Result<json> hold(Node& node, const std::string& body) {
+  SKERRY_ASSIGN(json object, parse_object(body));
+  auto held = object.find("held");
+  if (held == object.end() || !held->is_boolean()) return fail(Code::invalid, "'held' must be true or false");
+  node.syncer().hold(held->get<bool>());
+  return sync_json(node.syncer().status());
+}
+
+json sync_and_outbox(const Node& node) {
+  NodeStatus status = node.status();
+  json out = sync_json(status.sync);
+  out["outbox"] = outbox_json(status);
+  return out;
+}
+
+}  // namespace
+
+json sync_json(const sync::SyncStatus& s) {
+  json decisions = json::array();
+  for (const auto& d : s.decisions) {
+    decisions.push_back({{"class", to_string(d.outbox_class)}, {"send", d.send}, {"bytes_max", d.bytes_max}, {"reason", d.reason}});
+  }
+  return {{"enabled", s.enabled},
+          {"online", s.online},
+          {"held", s.held},
+          {"hub", s.hub},
+          {"last_error", s.last_error},
+          {"batches", s.batches},
+          {"repeated", s.repeated},
+          {"failures", s.failures},
+          {"records", s.records},
+          {"bytes_sent", s.traffic.sent},
+          {"bytes_received", s.traffic.received},
+          {"decisions", decisions}};
+}
+
+json learning_json(const learning::LearnerStatus& s) {
+  return {{"state", s.state},           {"why", s.why},
+          {"jobs_started", s.jobs_started}, {"jobs_failed", s.jobs_failed},
+          {"promoted", s.promoted},     {"rejected", s.rejected}};
+}
+
+json status_json(const Node& node) {
+  NodeStatus s = node.status();
+  json models = json::array();
+  for (const auto& model : s.models) {
+    models.push_back({{"name", model.name}, {"version", model.version}, {"live", score_json(model.score)}});
+  }
+  return {{"node", node.config().node.name},
+          {"software", kSoftware},
+          {"time", format_time(node.clock().now_ns())},
+          {"records", s.records},
+          {"predictions", s.predictions},
+          {"labels", s.labels},
+          {"models", models},
+          {"outbox", outbox_json(s)},
+          {"sync", sync_json(s.sync)},
+          {"learning", learning_json(s.learning)},
+          {"disk_bytes", s.disk_bytes},
+          {"damaged", s.damaged},
+          {"sources", s.sources},
+          {"sources_finished", s.sources_finished},
+          {"source_errors", s.source_errors},
+          {"trouble", s.trouble.empty() ? json() : json(s.trouble)}};
+}
+
+void add_status_routes(http::Router& router, Node& node) {
+  using http::Request;
+  router.add("GET", "/", [&node](Request&) {
+    return json_response({{"name", "skerry"},
+                          {"what", "an offline-first edge gateway: it takes in sensor data, answers with a model, learns from labels and "
+                                   "brings everything home when there is a link"},
+                          {"node", node.config().node.name},
+                          {"software", kSoftware},
+                          {"see", {"/v1/status", "/v1/streams", "/v1/models", "/v2", "/metrics"}},
+                          {"api", "docs/openapi.yaml"}});
+  });
+  router.add("GET", "/v1/status", [&node](Request&) { return json_response(status_json(node)); });
+  router.add("GET", "/v1/sync", [&node](Request&) { return json_response(sync_and_outbox(node)); });
+  router.add("POST", "/v1/sync/hold", [&node](Request& request) {
+    auto status = hold(node, request.body);
+    return status.ok() ? json_response(*status) : http::error_response(status.error());
+  });
+  router.add("GET", "/v1/learning", [&node](Request&) { return json_response(learning_json(node.learner().status())); });
+}
+
+}  // namespace skerry::node
