@@ -1,0 +1,173 @@
+#include "storage/internal/database.h"
+
+#include <rocksdb/convenience.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+
+#include <algorithm>
+
+namespace skerry::storage::internal {
+namespace {
+
+namespace fs = std::filesystem;
+
+rocksdb::CompressionType first_supported(std::initializer_list<rocksdb::CompressionType> wanted) {
+  const auto supported = rocksdb::GetSupportedCompressions();
+  for (rocksdb::CompressionType type : wanted) {
+    if (std::find(supported.begin(), supported.end(), type) != supported.end()) return type;
+  }
+  return rocksdb::kNoCompression;
+}
+
+rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
+  rocksdb::DBOptions db;
+  if (env) db.env = env;
+  db.create_if_missing = true;
+  db.create_missing_column_families = true;
+  // All families reach their tables together: after a lost sync no table is ahead of what the log still tells of the others.
+  db.atomic_flush = true;
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;  // a torn tail is a power cut, not damage
+  db.max_bgerror_resume_count = 0;  // step() and commit() resume; no thread of RocksDB's retries behind our back
+  db.db_write_buffer_size = o.write_buffer_bytes;
+  db.max_total_wal_size = o.wal_bytes_max;
+  db.max_open_files = static_cast<int>(std::min<uint32_t>(o.open_files_max, 1 << 20));
+  db.max_background_jobs = 2;
+  db.max_file_opening_threads = 1;
+  // Its own log files are bounded too.
+  db.info_log_level = rocksdb::WARN_LEVEL;
+  db.keep_log_file_num = 3;
+  db.max_log_file_size = 1 << 20;
+  db.max_manifest_file_size = 4 << 20;
+  db.recycle_log_file_num = 0;
+  db.stats_dump_period_sec = 0;
+  db.stats_persist_period_sec = 0;
+  db.skip_stats_update_on_db_open = true;      // start-up does not open every table
+  db.skip_checking_sst_file_sizes_on_db_open = true;
+  return db;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(o.block_cache_bytes, 2);
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+
+  rocksdb::ColumnFamilyOptions family;
+  family.write_buffer_size = std::max<uint64_t>(o.write_buffer_bytes, 64 << 10);
+  family.max_write_buffer_number = 2;
+  family.arena_block_size = 64 << 10;
+  family.compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
+  family.level_compaction_dynamic_level_bytes = true;
+  family.target_file_size_base = 16 << 20;
+  family.max_bytes_for_level_base = 64 << 20;
+
+  std::vector<rocksdb::ColumnFamilyDescriptor> out;
+  for (const char* name : kFamilyNames) {
+    table.block_size = std::string_view(name) == "records" ? 16 << 10 : 4 << 10;
+    family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    out.emplace_back(name, family);
+  }
+  return out;
+}
+
+// RocksDB would make a fresh database when CURRENT is lost, and then delete the tables it does not know.
+Status refuse_lost_manifest(const fs::path& path, rocksdb::Env* env) {
+  if (env->FileExists((path / "CURRENT").string()).ok()) return {};
+  std::vector<std::string> children;
+  env->GetChildren(path.string(), &children);
+  for (const std::string& name : children) {
+    if (name.ends_with(".sst") || name.ends_with(".ldb")) {
+      return fail(Code::corrupt,
+                  "the store {} has data but its CURRENT file is lost: restore the folder from a copy, or move it away to "
+                  "start with an empty store",
+                  path.string());
+    }
+  }
+  return {};
+}
+
+Error open_error(const fs::path& path, const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  if (status.IsNoSpace()) {
+    return fail(Code::exhausted, "disk full at {}: free space and start again", path.string());
+  }
+  if (text.find("lock") != std::string::npos || text.find("LOCK") != std::string::npos) {
+    return fail(Code::unavailable,
+                "the store {} is in use by another process: stop it, or set another storage.path ({})", path.string(), text);
+  }
+  if (text.find("ermission denied") != std::string::npos || text.find("Read-only") != std::string::npos) {
+    return fail(Code::unavailable, "cannot open the store {}: give this user write access to it ({})", path.string(), text);
+  }
+  if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound()) {
+    return fail(Code::corrupt,
+                "the store {} is damaged ({}): restore the folder from a copy, or move it away to start with an empty store",
+                path.string(), text);
+  }
+  return fail(Code::unavailable, "cannot open the store {}: {}", path.string(), text);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> Database::open(const Options& options) {
+  std::unique_ptr<Database> out(new Database);
+  out->path_ = options.path;
+  std::error_code made;
+  fs::create_directories(options.path, made);
+  if (made) {
+    const Code code = made == std::errc::no_space_on_device ? Code::exhausted : Code::unavailable;
+    return fail(code, "cannot make the folder of the store {}: {}", options.path.string(), made.message());
+  }
+  if (options.file_system) out->env_ = rocksdb::NewCompositeEnv(options.file_system);
+  rocksdb::Env* env = out->env_ ? out->env_.get() : rocksdb::Env::Default();
+  SKERRY_TRY(refuse_lost_manifest(options.path, env));
+  rocksdb::DB* db = nullptr;
+  rocksdb::DBOptions how = db_options(options, out->env_.get());
+  how.listeners.push_back(out->listener_);
+  rocksdb::Status status = rocksdb::DB::Open(how, options.path.string(), families_of(options), &out->families_, &db);
+  if (!status.ok()) return open_error(options.path, status);
+  out->db_.reset(db);
+  return out;
+}
+
+Database::~Database() {
+  if (!db_) return;
+  for (rocksdb::ColumnFamilyHandle* handle : families_) db_->DestroyColumnFamilyHandle(handle);
+  rocksdb::CancelAllBackgroundWork(db_.get(), true);
+  db_->Close();
+}
+
+Result<std::string> Database::get(Family f, const std::string& key) const {
+  std::string value;
+  rocksdb::Status status = db_->Get({}, family(f), key, &value);
+  if (!status.ok()) return error(status, "read");
+  return value;
+}
+
+std::unique_ptr<rocksdb::Iterator> Database::iterate(Family f, const rocksdb::ReadOptions& options) const {
+  return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(options, family(f)));
+}
+
+Error Database::error(const rocksdb::Status& status, const char* doing) const {
+  const std::string text = status.ToString();
+  if (status.IsNotFound()) return fail(Code::not_found, "no such row in the store {}", path_.string());
+  if (status.IsNoSpace() || text.find("No space left") != std::string::npos) {
+    return fail(Code::exhausted, "disk full at {}: free space; ingest resumes by itself", path_.string());
+  }
+  if (status.IsCorruption()) {
+    return fail(Code::corrupt, "cannot {} in the store {}: {}", doing, path_.string(), text);
+  }
+  return fail(Code::unavailable, "cannot {} in the store {}: {}; check the disk", doing, path_.string(), text);
+}
+
+uint64_t Database::disk_bytes() const {
+  std::vector<rocksdb::Env::FileAttributes> files;
+  db_->GetEnv()->GetChildrenFileAttributes(path_.string(), &files);
+  uint64_t sum = 0;
+  for (const auto& file : files) sum += file.size_bytes;
+  return sum;
+}
+
+}  // namespace skerry::storage::internal

@@ -1,0 +1,20 @@
+// Records of a series in time order out of its blocks, which may overlap within an hour: the last write of a timestamp
+// wins, and what that write left out is kept from the one before.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "storage/internal/damage.h"
+#include "storage/internal/database.h"
+#include "storage/internal/state.h"
+#include "storage/types.h"
+
+namespace skerry::storage::internal {
+
+// At most rows_max records, the oldest first. All fields when `fields` is empty. Error: not_found for an unknown field.
+Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range, size_t rows_max,
+                         const std::vector<std::string>& fields);
+
+}  // namespace skerry::storage::internal

@@ -1,0 +1,66 @@
+// What the store keeps in memory about itself: series, outbox classes, next ids, live scores. Each has a row in the
+// default family, written in the batch of the effect that changes it, so start-up reads these rows and no backlog.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/records.h"
+#include "storage/internal/database.h"
+#include "storage/types.h"
+
+namespace skerry::storage::internal {
+
+struct SeriesState {
+  uint32_t id = 0;
+  Series series;
+  std::vector<std::pair<std::string, FieldType>> fields;  // in the order in which they were first seen
+  uint64_t records = 0;
+  int64_t first_ns = 0, last_ns = 0;
+  uint64_t span_max_ns = 0;  // longest block: how far a range read has to look back
+
+  int field(std::string_view name) const;  // index, or -1
+};
+
+struct ClassState {
+  uint64_t last_seq = 0, acked_seq = 0, trimmed_seq = 0;
+  uint64_t queued_bytes = 0, acked_bytes = 0;  // of all entries ever
+  int64_t oldest_ns = 0;                       // queue time of entry acked_seq + 1; not in the row, read at start
+};
+
+struct Counters {
+  uint64_t prediction = 1, label = 1, example = 1, block = 1;  // the next one
+};
+
+using ScoreKey = std::pair<std::string, uint32_t>;                         // model, version
+using ExampleClass = std::tuple<std::string, ExampleRole, int32_t>;        // model, role, label
+
+struct State {
+  uint64_t epoch = 0;
+  std::map<std::string, SeriesState> series;  // by Series::text()
+  std::array<ClassState, 7> classes;          // by number of the class
+  Counters counters;
+  std::map<ScoreKey, LiveScore> scores;
+  std::map<ExampleClass, uint64_t> examples;
+
+  ClassState& of(OutboxClass c) { return classes[static_cast<size_t>(c)]; }
+  const ClassState& of(OutboxClass c) const { return classes[static_cast<size_t>(c)]; }
+};
+
+std::string encode_identity(uint64_t epoch);
+std::string encode_counters(const Counters& counters);
+std::string encode_class(const ClassState& state);
+std::string encode_series(const SeriesState& series);
+std::string encode_totals(const SeriesState& series);
+std::string encode_score(const LiveScore& score);
+std::string encode_count(uint64_t count);
+
+// Reads the rows of the default family. epoch 0: a fresh store. Error: corrupt, naming the remedy.
+Result<State> load_state(const Database& db);
+
+}  // namespace skerry::storage::internal

@@ -1,0 +1,174 @@
+#include <algorithm>
+
+#include "base/random.h"
+#include "storage/internal/store_impl.h"
+#include "storage/record_format.h"
+#include "storage/sample_block.h"
+
+namespace skerry::storage::internal {
+
+Result<OutboxRow> StoreImpl::outbox_row(OutboxClass outbox_class, uint64_t seq) const {
+  SKERRY_ASSIGN(std::string bytes, db_->get(kOutbox, key::outbox(outbox_class, seq)));
+  return decode_row(bytes);
+}
+
+Result<std::string> StoreImpl::payload_of(OutboxRow& row) const {
+  switch (row.refers) {
+    case Refers::payload: return std::move(row.data);
+    case Refers::block: {
+      SKERRY_ASSIGN(std::string bytes, db_->get(kRecords, row.data));
+      // The hub refuses a damaged payload for ever: it must not be sent. Decoding is what the hub will do.
+      SKERRY_TRY([&]() -> Status {
+        auto series = Series::parse(row.subject);
+        if (!series) return series.error();
+        auto batch = decode_block(*series, bytes);
+        return batch.ok() ? Status() : batch.error();
+      }());
+      return bytes;
+    }
+    case Refers::prediction: {
+      SKERRY_ASSIGN(std::string bytes, db_->get(kLedger, row.data));
+      SKERRY_ASSIGN(Prediction p, decode_prediction(bytes));
+      p.label = -1;  // as it was when queued, so that a repeated entry is the same bytes; labels travel by themselves
+      return encode(p);
+    }
+  }
+  return fail(Code::corrupt, "an outbox entry refers to nothing known");
+}
+
+// What cannot be read any more is offered as an empty block, so that the sequence stays whole and the hub can go on.
+OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
+  OutboxItem item;
+  item.seq = seq;
+  auto row = outbox_row(outbox_class, seq);
+  auto payload = row.ok() ? payload_of(*row) : Result<std::string>(row.error());
+  if (row.ok()) {
+    item.kind = row->kind;
+    item.subject = row->subject;
+    item.records = row->records;
+    item.queued_ns = row->queued_ns;
+  }
+  if (payload.ok()) {
+    item.payload = std::move(payload).value();
+    return item;
+  }
+  damage_.found(key::outbox(outbox_class, seq), fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq,
+                                                            payload.error().message));
+  if (!row.ok() || row->kind != EntryKind::samples) item.subject = "damaged";
+  item.kind = EntryKind::samples;
+  item.records = 0;
+  item.payload = encode_block({});
+  return item;
+}
+
+Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) {
+  uint64_t last = 0;
+  {
+    std::shared_lock lock(state_mutex_);
+    const ClassState& s = state_.of(outbox_class);
+    if (from_seq != 0 && from_seq <= s.trimmed_seq) {
+      return fail(Code::not_found, "outbox entries of class {} up to {} were acknowledged and removed: ask from {} on",
+                  to_string(outbox_class), s.trimmed_seq, s.trimmed_seq + 1);
+    }
+    last = s.last_seq;
+    if (from_seq == 0) from_seq = s.trimmed_seq + 1;
+  }
+  std::vector<OutboxItem> items;
+  if (from_seq > last) return items;
+  // What the hub has seen must not be un-happened by a power cut: its sequence numbers would be given out again.
+  SKERRY_TRY(sync(sync_.written()));
+  uint64_t bytes = 0;
+  for (uint64_t seq = from_seq; seq <= last; ++seq) {
+    OutboxItem item = resolve(outbox_class, seq);
+    bytes += item.payload.size();
+    if (!items.empty() && bytes > bytes_max) break;
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
+  std::lock_guard lock(commit_mutex_);
+  ClassState s = state_.of(outbox_class);
+  if (seq > s.last_seq) {
+    return fail(Code::invalid, "the hub acknowledges entry {} of class {}, but only {} were ever queued: begin a new epoch", seq,
+                to_string(outbox_class), s.last_seq);
+  }
+  if (seq <= s.acked_seq) return {};
+  SKERRY_TRY(ready());
+  auto row = outbox_row(outbox_class, seq);
+  if (seq == s.last_seq) {
+    s.acked_bytes = s.queued_bytes;
+    s.oldest_ns = 0;
+  } else {
+    // A damaged row only costs the exactness of two figures.
+    const uint64_t waiting = s.queued_bytes - s.acked_bytes;
+    const double share = static_cast<double>(seq - s.acked_seq) / static_cast<double>(s.last_seq - s.acked_seq);
+    s.acked_bytes = row.ok() ? row->bytes_before + row->bytes
+                             : s.acked_bytes + static_cast<uint64_t>(share * static_cast<double>(waiting));
+    auto oldest = outbox_row(outbox_class, seq + 1);
+    if (oldest.ok()) s.oldest_ns = oldest->queued_ns;
+  }
+  s.acked_seq = seq;
+  rocksdb::WriteBatch batch;
+  batch.Put(db_->family(kMeta), key::outbox_class(outbox_class), encode_class(s));
+  // Not synced: an acknowledgement that a power cut takes back costs one repeated batch.
+  SKERRY_TRY([&]() -> Status {
+    auto written = write(&batch);
+    return written.ok() ? Status() : written.error();
+  }());
+  {
+    std::unique_lock state_lock(state_mutex_);
+    state_.of(outbox_class) = s;
+  }
+  // One waiting mark per class and moment is enough.
+  const SteadyTime now = clock_.steady();
+  auto mark = std::find_if(acked_.rbegin(), acked_.rend(), [&](const Acked& a) { return a.outbox_class == outbox_class; });
+  if (mark != acked_.rend() && mark->at == now) {
+    mark->seq = seq;
+  } else {
+    acked_.push_back({outbox_class, seq, now});
+  }
+  trim();
+  return {};
+}
+
+std::vector<OutboxStatus> StoreImpl::outbox_status() const {
+  std::shared_lock lock(state_mutex_);
+  std::vector<OutboxStatus> out;
+  for (OutboxClass c : kOutboxClasses) {
+    const ClassState& s = state_.of(c);
+    OutboxStatus status;
+    status.outbox_class = c;
+    status.last_seq = s.last_seq;
+    status.acked_seq = s.acked_seq;
+    status.entries = s.last_seq - s.acked_seq;
+    status.bytes = s.queued_bytes - s.acked_bytes;
+    status.oldest_ns = status.entries == 0 ? 0 : s.oldest_ns;
+    out.push_back(status);
+  }
+  return out;
+}
+
+Identity StoreImpl::identity() const {
+  std::shared_lock lock(state_mutex_);
+  return {options_.node, state_.epoch};
+}
+
+Status StoreImpl::begin_epoch() {
+  uint64_t epoch = 0;
+  while (epoch == 0) epoch = system_seed();
+  uint64_t ticket = 0;
+  {
+    std::lock_guard lock(commit_mutex_);
+    SKERRY_TRY(ready());
+    rocksdb::WriteBatch batch;
+    batch.Put(db_->family(kMeta), key::identity(), encode_identity(epoch));
+    SKERRY_ASSIGN(ticket, write(&batch));
+    std::unique_lock state_lock(state_mutex_);
+    state_.epoch = epoch;
+  }
+  return sync(ticket);
+}
+
+}  // namespace skerry::storage::internal

@@ -1,0 +1,297 @@
+#include "storage/internal/transaction.h"
+
+#include <algorithm>
+
+#include "storage/internal/validate.h"
+#include "storage/record_format.h"
+
+namespace skerry::storage::internal {
+
+Transaction::Transaction(const Database& db, const State& state, const Options& options, int64_t now_ns)
+    : db_(db),
+      state_(state),
+      options_(options),
+      now_ns_(now_ns),
+      batch_(rocksdb::BytewiseComparator(), 0, /*overwrite_key=*/true),
+      counters_(state.counters),
+      classes_(state.classes) {}
+
+void Transaction::put(Family f, const std::string& key, std::string_view value) {
+  rocksdb::Status status = batch_.Put(db_.family(f), key, slice(value));
+  SKERRY_CHECK(status.ok(), "staging a row: {}", status.ToString());
+}
+
+void Transaction::remove(Family f, const std::string& key) {
+  rocksdb::Status status = batch_.Delete(db_.family(f), key);
+  SKERRY_CHECK(status.ok(), "staging a deletion: {}", status.ToString());
+}
+
+Result<std::string> Transaction::get(Family f, const std::string& key) {
+  std::string value;
+  rocksdb::Status status = batch_.GetFromBatchAndDB(&db_.rocks(), {}, db_.family(f), key, &value);
+  if (!status.ok()) return db_.error(status, "read");
+  return value;
+}
+
+void Transaction::queue(OutboxClass c, OutboxRow row) {
+  ClassState& s = classes_[static_cast<size_t>(c)];
+  class_changed_[static_cast<size_t>(c)] = true;
+  row.queued_ns = now_ns_;
+  row.bytes_before = s.queued_bytes;
+  s.queued_bytes += row.bytes;
+  if (s.last_seq == s.acked_seq) s.oldest_ns = now_ns_;
+  put(kOutbox, key::outbox(c, ++s.last_seq), encode_row(row));
+}
+
+// The series as this effect leaves it: known or new, with the batch's fields.
+Result<SeriesState*> Transaction::series_for(const Batch& batch, const std::string& text) {
+  auto [at, fresh] = series_.try_emplace(text);
+  SeriesState& s = at->second;
+  if (fresh) {
+    auto known = state_.series.find(text);
+    if (known != state_.series.end()) {
+      s = known->second;
+    } else {
+      if (state_.series.size() + new_series_ >= kSeriesMax) {
+        return fail(Code::exhausted, "{} would be series number {}: a node keeps at most {}, use fewer different tags", text,
+                    kSeriesMax + 1, kSeriesMax);
+      }
+      s.id = static_cast<uint32_t>(state_.series.size() + ++new_series_);
+      s.series = batch.series;
+      put(kMeta, key::series(s.id), encode_series(s));
+    }
+  }
+  const size_t fields_before = s.fields.size();
+  for (const Column& column : batch.columns) {
+    const int known = s.field(column.name);
+    if (known < 0) {
+      s.fields.emplace_back(column.name, column.type());
+    } else if (s.fields[known].second != column.type()) {
+      return fail(Code::invalid, "field '{}' of {} is {}, but came as {}: send {} or use another field name", column.name, text,
+                  to_string(s.fields[known].second), to_string(column.type()), to_string(s.fields[known].second));
+    }
+  }
+  if (s.fields.size() > kFieldsPerSeriesMax) {
+    return fail(Code::invalid, "{} would have {} fields: at most {} are allowed", text, s.fields.size(), kFieldsPerSeriesMax);
+  }
+  if (s.fields.size() != fields_before) put(kMeta, key::series(s.id), encode_series(s));
+  return &s;
+}
+
+Status Transaction::add(const PreparedBatch& prepared) {
+  SKERRY_ASSIGN(SeriesState* s, series_for(*prepared.batch, prepared.series));
+  const bool sync = rule_of(options_, prepared.batch->series.name).sync;
+  for (const Block& block : prepared.blocks) {
+    std::string key = key::record(s->id, block.first_ns, counters_.block++);
+    put(kRecords, key, block.bytes);
+    s->first_ns = s->records == 0 ? block.first_ns : std::min(s->first_ns, block.first_ns);
+    s->last_ns = s->records == 0 ? block.last_ns : std::max(s->last_ns, block.last_ns);
+    s->span_max_ns = std::max(s->span_max_ns, static_cast<uint64_t>(block.last_ns - block.first_ns));
+    s->records += block.rows;
+    receipt_.records += block.rows;
+    if (!sync) continue;
+    OutboxRow row;
+    row.kind = EntryKind::samples;
+    row.refers = Refers::block;
+    row.bytes = block.bytes.size();
+    row.records = block.rows;
+    row.subject = prepared.series;
+    row.data = std::move(key);
+    queue(OutboxClass::telemetry, std::move(row));
+  }
+  return {};
+}
+
+void Transaction::add(Prediction p) {
+  p.id = PredictionId{counters_.prediction++};
+  p.label = -1;
+  receipt_.predictions.push_back(p.id);
+  const std::string bytes = encode(p);
+  const std::string key = key::prediction(p.id);
+  put(kLedger, key, bytes);
+  put(kLedger, key::prediction_by_window(key::hash(p.series), p.window.from_ns, p.id), "");
+  ++score_of(p.model, p.version).predictions;
+  if (!p.series.empty() && !rule_of(options_, Series::parse(p.series).value().name).sync) return;
+  OutboxRow row;
+  row.kind = EntryKind::prediction;
+  row.refers = Refers::prediction;
+  row.bytes = bytes.size();
+  row.subject = fmt::format("{}/{}", p.model, p.version);
+  row.data = key;
+  queue(OutboxClass::telemetry, std::move(row));
+}
+
+LiveScore& Transaction::score_of(const std::string& model, uint32_t version) {
+  auto [at, fresh] = scores_.try_emplace({model, version});
+  if (fresh) {
+    auto known = state_.scores.find({model, version});
+    if (known != state_.scores.end()) at->second = known->second;
+  }
+  return at->second;
+}
+
+// Sets the label of its prediction and moves the score of the version that answered; each prediction counts once.
+Status Transaction::score(Label& label) {
+  const std::string key = key::prediction(label.prediction);
+  auto bytes = get(kLedger, key);
+  if (!bytes.ok() && bytes.error().code == Code::not_found) {
+    return fail(Code::not_found, "no prediction {}: its number is in the answer that gave it", number(label.prediction));
+  }
+  SKERRY_TRY(bytes.ok() ? Status() : bytes.error());
+  SKERRY_ASSIGN(Prediction p, decode_prediction(*bytes));
+  if (label.model.empty()) label.model = p.model;
+  if (label.model != p.model) {
+    return fail(Code::invalid, "prediction {} is of model {}, not of {}", number(label.prediction), p.model, label.model);
+  }
+  if (label.series.empty() && label.window == TimeRange{}) {  // so that the label can be sent by itself
+    label.series = p.series;
+    label.window = p.window;
+  }
+  if (p.label == label.value) return {};
+  LiveScore& score = score_of(p.model, p.version);
+  if (p.label < 0) ++score.labelled;
+  if (p.label >= 0 && p.label == p.top) --score.correct;
+  if (label.value == p.top) ++score.correct;
+  p.label = label.value;
+  put(kLedger, key, encode(p));
+  return {};
+}
+
+Status Transaction::add(Label label) {
+  if (label.prediction != PredictionId::none) SKERRY_TRY(score(label));
+  label.id = LabelId{counters_.label++};
+  receipt_.labels.push_back(label.id);
+  std::string bytes = encode(label);
+  put(kLabels, key::label(label.id), bytes);
+  OutboxRow row;
+  row.kind = EntryKind::label;
+  row.bytes = bytes.size();
+  row.subject = label.model;
+  row.data = std::move(bytes);
+  queue(OutboxClass::label, std::move(row));
+  return {};
+}
+
+uint64_t& Transaction::example_count(const ExampleClass& c) {
+  auto [at, fresh] = examples_.try_emplace(c, 0);
+  if (fresh) {
+    auto known = state_.examples.find(c);
+    if (known != state_.examples.end()) at->second = known->second;
+  }
+  return at->second;
+}
+
+// True when the very same example is there already; otherwise an earlier one of its window is removed.
+Result<bool> Transaction::replace(Example& example) {
+  auto found = get(kExamples, key::example_by_window(example));
+  if (!found.ok()) {
+    if (found.error().code == Code::not_found) return false;
+    return found.error();
+  }
+  const ExampleId id{Reader(*found).key64()};
+  if (auto bytes = get(kExamples, key::example(id)); bytes.ok()) {
+    auto earlier = decode_example(*bytes);
+    if (earlier.ok() && earlier->label == example.label && earlier->role == example.role &&
+        earlier->channels == example.channels && earlier->data == example.data) {
+      example.id = id;
+      return true;
+    }
+  }
+  if (auto row = get(kExamples, key::example_of_model(example.model, id)); row.ok()) {
+    Reader in(*row);
+    ExampleRow earlier;
+    earlier.role = static_cast<ExampleRole>(in.u8());
+    earlier.label = in.signed32();
+    remove_example(example.model, id, earlier);
+  }
+  return false;
+}
+
+void Transaction::remove_example(const std::string& model, ExampleId id, const ExampleRow& row) {
+  remove(kExamples, key::example(id));
+  remove(kExamples, key::example_of_model(model, id));
+  remove(kExamples, key::example_of_class(model, row.role, row.label, id));
+  uint64_t& count = example_count({model, row.role, row.label});
+  if (count > 0) --count;
+}
+
+void Transaction::drop_oldest(const Example& newest) {
+  const std::string first = key::example_of_class(newest.model, newest.role, newest.label, ExampleId::none);
+  const std::string prefix = first.substr(0, first.size() - sizeof(uint64_t));
+  std::unique_ptr<rocksdb::Iterator> it(
+      batch_.NewIteratorWithBase(db_.family(kExamples), db_.iterate(kExamples).release()));
+  it->Seek(first);
+  if (!it->Valid() || !it->key().starts_with(prefix)) return;
+  Reader in(view(it->key()).substr(prefix.size()));
+  const ExampleId id{in.key64()};
+  it.reset();
+  if (auto bytes = get(kExamples, key::example(id)); bytes.ok()) {
+    if (auto oldest = decode_example(*bytes); oldest.ok()) remove(kExamples, key::example_by_window(*oldest));
+  }
+  remove_example(newest.model, id, {newest.role, newest.label});
+}
+
+Status Transaction::add(Example e) {
+  SKERRY_ASSIGN(const bool there, replace(e));
+  if (there) {
+    receipt_.examples.push_back(e.id);
+    return {};
+  }
+  e.id = ExampleId{counters_.example++};
+  receipt_.examples.push_back(e.id);
+  put(kExamples, key::example(e.id), encode(e));
+  put(kExamples, key::example_by_window(e), key::build(key::u64(number(e.id))));
+  put(kExamples, key::example_of_class(e.model, e.role, e.label, e.id), "");
+  Writer row;
+  row.u8(static_cast<uint8_t>(e.role));
+  row.signed32(e.label);
+  put(kExamples, key::example_of_model(e.model, e.id), row.bytes());
+  uint64_t& count = example_count({e.model, e.role, e.label});
+  if (++count > std::max<uint64_t>(options_.examples_per_class_max, 1)) drop_oldest(e);
+  return {};
+}
+
+void Transaction::add(const ModelVersion& version) {
+  put(kModels, key::version(version.model, version.version), encode(version));
+}
+
+void Transaction::add(const OutboxEntry& entry) {
+  OutboxRow row;
+  row.kind = entry.kind;
+  row.bytes = entry.payload.size();
+  row.subject = entry.subject;
+  row.data = entry.payload;
+  queue(entry.outbox_class, std::move(row));
+}
+
+void Transaction::add_note(const std::string& name, const std::string& value) {
+  if (value.empty()) {
+    remove(kMeta, key::note(name));
+  } else {
+    put(kMeta, key::note(name), value);
+  }
+}
+
+rocksdb::WriteBatch* Transaction::finish() {
+  put(kMeta, key::counters(), encode_counters(counters_));
+  for (OutboxClass c : kOutboxClasses) {
+    const size_t i = static_cast<size_t>(c);
+    if (class_changed_[i]) put(kMeta, key::outbox_class(c), encode_class(classes_[i]));
+  }
+  for (const auto& [text, s] : series_) put(kMeta, key::series_totals(s.id), encode_totals(s));
+  for (const auto& [k, score] : scores_) put(kMeta, key::score(k.first, k.second), encode_score(score));
+  for (const auto& [k, count] : examples_) {
+    put(kMeta, key::example_count(std::get<0>(k), std::get<1>(k), std::get<2>(k)), encode_count(count));
+  }
+  return batch_.GetWriteBatch();
+}
+
+void Transaction::apply(State& state) {
+  state.counters = counters_;
+  state.classes = classes_;
+  for (auto& [text, s] : series_) state.series[text] = std::move(s);
+  for (const auto& [k, score] : scores_) state.scores[k] = score;
+  for (const auto& [k, count] : examples_) state.examples[k] = count;
+}
+
+}  // namespace skerry::storage::internal

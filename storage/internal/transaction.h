@@ -1,0 +1,76 @@
+// One effect on its way into one WriteBatch. Reads see what the effect itself has staged; the store's state in memory is
+// left alone until the batch is written, then apply() moves it on.
+// Threads: one, under the store's commit mutex.
+#pragma once
+
+#include <rocksdb/utilities/write_batch_with_index.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "storage/internal/blocks.h"
+#include "storage/internal/database.h"
+#include "storage/internal/outbox_row.h"
+#include "storage/internal/state.h"
+#include "storage/store.h"
+
+namespace skerry::storage::internal {
+
+struct PreparedBatch {  // made outside the commit mutex
+  const Batch* batch = nullptr;
+  std::string series;
+  std::vector<Block> blocks;
+};
+
+class Transaction {
+ public:
+  Transaction(const Database& db, const State& state, const Options& options, int64_t now_ns);
+
+  Status add(const PreparedBatch& batch);
+  void add(Prediction prediction);
+  Status add(Label label);
+  Status add(Example example);
+  void add(const ModelVersion& version);
+  void add(const OutboxEntry& entry);
+  void add_note(const std::string& name, const std::string& value);
+
+  rocksdb::WriteBatch* finish();  // with the rows of all changed state; nothing may be added afterwards
+  void apply(State& state);
+  Receipt& receipt() { return receipt_; }
+
+ private:
+  struct ExampleRow {  // what row 'm' says
+    ExampleRole role = ExampleRole::train;
+    int32_t label = 0;
+  };
+
+  void put(Family f, const std::string& key, std::string_view value);
+  void remove(Family f, const std::string& key);
+  Result<std::string> get(Family f, const std::string& key);
+  void queue(OutboxClass c, OutboxRow row);
+  Result<SeriesState*> series_for(const Batch& batch, const std::string& text);
+  LiveScore& score_of(const std::string& model, uint32_t version);
+  Status score(Label& label);
+  Result<bool> replace(Example& example);
+  void remove_example(const std::string& model, ExampleId id, const ExampleRow& row);
+  void drop_oldest(const Example& newest);
+  uint64_t& example_count(const ExampleClass& c);
+
+  const Database& db_;
+  const State& state_;
+  const Options& options_;
+  const int64_t now_ns_;
+  rocksdb::WriteBatchWithIndex batch_;
+  Receipt receipt_;
+  // What becomes the store's state.
+  Counters counters_;
+  std::array<ClassState, 7> classes_;
+  std::array<bool, 7> class_changed_{};
+  std::map<std::string, SeriesState> series_;
+  uint32_t new_series_ = 0;
+  std::map<ScoreKey, LiveScore> scores_;
+  std::map<ExampleClass, uint64_t> examples_;
+};
+
+}  // namespace skerry::storage::internal
