@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/file.h"
 #include "base/log.h"
 
 namespace skerry::inference {
@@ -42,7 +43,11 @@ std::vector<uint8_t> to_floats(const std::vector<const Column*>& columns, size_t
   return whole;
 }
 
-std::string note_name(const std::string& model, const std::string& series) { return "pipeline/" + model + "/" + series; }
+// A series with many tags may be longer than a note's name: then its digest stands for it.
+std::string note_name(const std::string& model, const std::string& series) {
+  constexpr size_t kPlainMax = 1024;
+  return "pipeline/" + model + "/" + (series.size() <= kPlainMax ? series : "sha256:" + sha256_hex(series));
+}
 
 // Where a pipeline goes on: the note, or the start. A note that is not a number is as good as none, but then what the ledger has already
 // must not come again.

@@ -1,8 +1,9 @@
 // libskerry_torch_runtime.so: runs TorchScript modules with LibTorch behind the C door of runtime_abi.h. The only file of this room that
 // includes LibTorch. No exception leaves it.
 //
-// A module is frozen and then run by the bytecode interpreter itself, not by the graph executor: the executor profiles the first runs and
-// compiles anew for other shapes and other threads, which made single requests a thousand times slower than the rest.
+// A module is frozen and then run by the bytecode interpreter itself, not by the graph executor: the executor profiles the first run and
+// compiles in the second, 45 and 2 ms for a model of 0.1 ms, and again where it specialises. What is left is oneDNN, which prepares its
+// kernels once per batch size (2 to 3 ms); the engine's warm-up takes the common sizes.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>

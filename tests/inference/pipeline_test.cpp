@@ -1,0 +1,324 @@
+#include "inference/pipeline.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "base/random.h"
+#include "tests/inference/fake_runtime.h"
+#include "tests/support/fault_fs.h"
+#include "tests/support/sim_clock.h"
+#include "tests/support/temp_dir.h"
+
+namespace skerry::inference {
+namespace {
+
+using skerry::test::FaultFs;
+using skerry::test::SimClock;
+using skerry::test::TempDir;
+using test::FakeRuntime;
+using test::small_info;
+
+constexpr int64_t kPeriod = 10'000'000;
+constexpr int64_t kStart = 1'763'000'000'000'000'000;
+
+Batch records(const std::string& series, std::vector<int64_t> times, double value = 1) {
+  Batch batch;
+  batch.series = *Series::parse(series);
+  batch.columns = {{"x", std::vector<double>(times.size(), value), {}}, {"y", std::vector<double>(times.size(), value), {}}};
+  batch.times = std::move(times);
+  return batch;
+}
+
+std::vector<int64_t> regular(size_t from, size_t count) {
+  std::vector<int64_t> times;
+  for (size_t i = 0; i < count; ++i) times.push_back(kStart + static_cast<int64_t>(from + i) * kPeriod);
+  return times;
+}
+
+struct Gateway {
+  TempDir dir;
+  SimClock clock;
+  FaultFs disk;
+  std::unique_ptr<storage::Store> store;
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Pipelines> pipelines;
+
+  explicit Gateway(const std::string& model = "linear 1", const PackageInfo& info = small_info()) {
+    engine = std::make_unique<Engine>(Options{.models = dir / "models"}, std::make_unique<FakeRuntime>(), clock);
+    serve(info, model);
+    open();
+  }
+  void open() {
+    pipelines.reset();
+    store.reset();
+    storage::Options options;
+    options.path = dir / "store";
+    options.file_system = disk.file_system();
+    auto opened = storage::Store::open(options, clock);
+    REQUIRE(opened.ok());
+    store = std::move(*opened);
+    pipelines = std::make_unique<Pipelines>(*engine, *store, clock);
+  }
+  void serve(const PackageInfo& info, const std::string& model) {
+    test::make_package(dir.path() / "models" / info.name / std::to_string(info.version), info, model);
+    REQUIRE(engine->load(info.name, info.version).ok());
+    REQUIRE(engine->serve(info.name, info.version).ok());
+  }
+  void write(Batch batch) {
+    storage::Effect effect;
+    effect.batches.push_back(std::move(batch));
+    effect.durability = storage::Durability::os;
+    auto committed = store->commit(effect);
+    INFO((committed.ok() ? "" : committed.error().message));
+    REQUIRE(committed.ok());
+  }
+  void settle() {
+    for (int i = 0; i < 10'000; ++i) {
+      if (pipelines->step() > Duration{0}) return;
+    }
+    FAIL("the pipelines never come to rest");
+  }
+  std::vector<storage::Prediction> ledger(const std::string& series = "imu") {  // oldest window first
+    auto found = store->predictions("toy", series, {}, 100'000);
+    REQUIRE(found.ok());
+    std::sort(found->begin(), found->end(), [](const auto& a, const auto& b) { return a.window.from_ns < b.window.from_ns; });
+    return *found;
+  }
+};
+
+std::vector<storage::TimeRange> ranges(const std::vector<storage::Prediction>& predictions) {
+  std::vector<storage::TimeRange> out;
+  for (const auto& p : predictions) out.push_back(p.window);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("pipeline: every complete window becomes a prediction of the version that answered") {
+  Gateway g;
+  g.write(records("imu", regular(0, 7), 2));
+  g.settle();
+  auto ledger = g.ledger();
+  REQUIRE(ledger.size() == 2);
+  CHECK(ledger[0].window == storage::TimeRange{kStart, kStart + 3 * kPeriod + 1});
+  CHECK(ledger[1].window == storage::TimeRange{kStart + 2 * kPeriod, kStart + 5 * kPeriod + 1});
+  CHECK(ledger[0].version == 1);
+  CHECK(ledger[0].scores == std::vector<float>{2, 4, 6});
+  CHECK(ledger[0].top == 2);
+  CHECK(ledger[0].window_rows == 4);
+  CHECK(ledger[0].at_ns == g.clock.now_ns());
+  CHECK(g.pipelines->windows() == 2);
+  CHECK(g.pipelines->failures() == 0);
+
+  PackageInfo next = small_info(2);
+  g.serve(next, "linear -1");
+  g.write(records("imu", regular(7, 1), 2));
+  g.settle();
+  ledger = g.ledger();
+  REQUIRE(ledger.size() == 3);
+  CHECK(ledger[2].version == 2);
+  CHECK(ledger[2].top == 0);
+}
+
+TEST_CASE("pipeline: a version with other windows goes on where the one before was") {
+  Gateway g;
+  g.write(records("imu", regular(0, 8)));
+  g.settle();
+  REQUIRE(g.ledger().size() == 3);  // the next window begins at record 6
+  PackageInfo longer = small_info(2);
+  longer.window.rows = 6;
+  longer.window.stride = 6;
+  g.serve(longer, "linear 1");
+  g.write(records("imu", regular(8, 4)));
+  g.settle();
+  auto ledger = g.ledger();
+  REQUIRE(ledger.size() == 4);
+  CHECK(ledger[3].window == storage::TimeRange{kStart + 6 * kPeriod, kStart + 11 * kPeriod + 1});
+  CHECK(ledger[3].window_rows == 6);
+}
+
+TEST_CASE("pipeline: a backlog larger than one step is worked through in bounded steps, series taking turns") {
+  Gateway g;
+  g.write(records("imu{device=a}", regular(0, 1000)));
+  g.write(records("imu{device=b}", regular(0, 8)));
+  g.write(records("other", regular(0, 1000)));
+  CHECK(g.pipelines->step() == Duration{0});
+  CHECK(g.pipelines->windows() <= 64);
+  CHECK(g.pipelines->step() == Duration{0});
+  CHECK(g.pipelines->windows() <= 128);
+  CHECK(g.ledger("imu{device=b}").size() == 3);  // does not wait for all of a
+  g.settle();
+  CHECK(g.ledger("imu{device=a}").size() == 499);
+  CHECK(g.ledger("other").empty());
+  CHECK(g.pipelines->windows() == 502);
+}
+
+TEST_CASE("pipeline: however it is restarted, no window is repeated and none is left out") {
+  Random random(Catch::rngSeed());
+  for (int round = 0; round < 6; ++round) {
+    Gateway g;
+    int64_t t = kStart;
+    Batch all = records("imu", {});
+    for (int part = 0; part < 12; ++part) {
+      std::vector<int64_t> times;
+      for (size_t i = 0, n = random.below(150); i < n; ++i) {
+        t += kPeriod + static_cast<int64_t>(random.below(kPeriod / 4)) + (random.chance(0.05) ? 5 * kPeriod : 0);
+        times.push_back(t);
+      }
+      if (times.empty()) continue;
+      all.times.insert(all.times.end(), times.begin(), times.end());
+      g.write(records("imu", times));
+      for (uint64_t steps = random.below(4); steps > 0; --steps) (void)g.pipelines->step();
+      if (random.chance(0.3)) g.pipelines = std::make_unique<Pipelines>(*g.engine, *g.store, g.clock);
+      if (random.chance(0.2)) g.open();
+    }
+    g.settle();
+    for (Column& column : all.columns) column.values = std::vector<double>(all.rows(), 1);
+    std::vector<storage::TimeRange> expected;
+    auto cut = cut_windows(small_info().window, all);
+    REQUIRE(cut.ok());
+    for (const Window& window : cut->windows) expected.push_back(window.range);
+    REQUIRE(ranges(g.ledger()) == expected);
+  }
+}
+
+TEST_CASE("pipeline: records that come late are not windowed, those ahead of the cursor are") {
+  Gateway g;
+  std::vector<int64_t> times = regular(0, 6);
+  times.erase(times.begin() + 1);
+  g.write(records("imu", times));  // 0 2 3 4 5: window 0..4, the next begins at 3
+  g.settle();
+  REQUIRE(g.ledger().size() == 1);
+  g.write(records("imu", regular(1, 1)));
+  g.settle();
+  CHECK(g.ledger().size() == 1);
+  g.write(records("imu", regular(6, 1)));
+  g.settle();
+  auto ledger = g.ledger();
+  REQUIRE(ledger.size() == 2);
+  CHECK(ledger[1].window.from_ns == kStart + 3 * kPeriod);
+}
+
+TEST_CASE("pipeline: a series that lacks a field or holds text is counted once and does not stop the others") {
+  Gateway g;
+  Batch lacking = records("imu{device=a}", regular(0, 8));
+  lacking.columns.pop_back();
+  g.write(lacking);
+  Batch text = records("imu{device=b}", regular(0, 8));
+  text.columns[1].values = std::vector<std::string>(8, "high");
+  g.write(text);
+  g.write(records("imu{device=c}", regular(0, 8)));
+  g.settle();
+  CHECK(g.pipelines->failures() == 2);
+  CHECK(g.ledger("imu{device=c}").size() == 3);
+  lacking.times = regular(8, 8);
+  g.write(lacking);
+  g.settle();
+  g.settle();
+  CHECK(g.pipelines->failures() == 2);
+
+  g.write(records("imu{device=a}", regular(16, 8)));  // now with the field
+  g.settle();
+  CHECK(g.ledger("imu{device=a}").size() == 3);
+  CHECK(g.pipelines->failures() == 2);
+}
+
+TEST_CASE("pipeline: a window that the model can't answer is passed over, its neighbours are answered") {
+  Gateway g("nan-above 5");
+  Batch batch = records("imu", regular(0, 12));
+  auto& x = std::get<std::vector<double>>(batch.columns[0].values);
+  x[4] = 100;  // in the windows that begin at 2 and 4
+  g.write(batch);
+  g.settle();
+  std::vector<int64_t> starts;
+  for (const auto& p : g.ledger()) starts.push_back((p.window.from_ns - kStart) / kPeriod);
+  CHECK(starts == std::vector<int64_t>{0, 6, 8});
+  CHECK(g.pipelines->windows() == 3);
+  CHECK(g.pipelines->failures() == 2);
+}
+
+TEST_CASE("pipeline: on a full disk it waits, longer and longer, and goes on when there is space") {
+  Gateway g;
+  g.write(records("imu", regular(0, 40)));
+  g.disk.set_space_left(0);
+  Duration waited{0}, longest{0};
+  for (int i = 0; i < 20; ++i) {
+    Duration delay = g.pipelines->step();
+    REQUIRE(delay > Duration{0});
+    CHECK(delay <= std::chrono::seconds(30));
+    CHECK(g.pipelines->step() == delay);  // asked too early: nothing is tried
+    waited += delay;
+    longest = std::max(longest, delay);
+    g.clock.advance(delay);
+  }
+  CHECK(longest == std::chrono::seconds(30));
+  CHECK(g.pipelines->windows() == 0);
+  g.disk.lift_space();
+  for (int i = 0; i < 20 && g.pipelines->windows() == 0; ++i) {
+    (void)g.store->step();
+    g.clock.advance(std::max<Duration>(g.pipelines->step(), std::chrono::milliseconds(1)));
+  }
+  g.settle();
+  CHECK(g.ledger().size() == 19);
+  CHECK(g.pipelines->windows() == 19);
+}
+
+TEST_CASE("pipeline: a damaged cursor goes on after the newest prediction") {
+  Gateway g;
+  g.write(records("imu", regular(0, 8)));
+  g.settle();
+  REQUIRE(g.ledger().size() == 3);
+  storage::Effect effect;
+  effect.notes = {{"pipeline/toy/imu", "12x"}};
+  REQUIRE(g.store->commit(effect).ok());
+  g.open();
+  g.write(records("imu", regular(8, 8)));
+  g.settle();
+  auto found = ranges(g.ledger());
+  CHECK(found.size() == 6);
+  CHECK(std::adjacent_find(found.begin(), found.end()) == found.end());
+}
+
+TEST_CASE("pipeline: a series with more tags than a note's name has room is served too") {
+  Gateway g;
+  Series series{"imu", {}};
+  for (int i = 0; i < 32; ++i) series.tags["tag" + std::to_string(i)] = std::string(200, 'v');
+  g.write(records(series.text(), regular(0, 8)));
+  g.settle();
+  g.open();
+  g.settle();
+  CHECK(g.ledger(series.text()).size() == 3);
+}
+
+TEST_CASE("pipeline: a model that serves without data and a node without models are at rest") {
+  Gateway g;
+  CHECK(g.pipelines->step() > Duration{0});
+  Engine empty(Options{.models = g.dir / "none"}, std::make_unique<FakeRuntime>(), g.clock);
+  Pipelines none(empty, *g.store, g.clock);
+  g.write(records("imu", regular(0, 8)));
+  CHECK(none.step() > Duration{0});
+  CHECK(none.windows() == 0);
+}
+
+TEST_CASE("read_window: gives back raw what the prediction saw, and says when it is gone") {
+  Gateway g;
+  Batch batch = records("imu", regular(0, 4), 3);
+  std::get<std::vector<double>>(batch.columns[1].values) = {1, 2, 3, 4};
+  g.write(batch);
+  g.settle();
+  auto ledger = g.ledger();
+  REQUIRE(ledger.size() == 1);
+  WindowSpec spec = small_info().window;
+  auto window = read_window(*g.store, spec, "imu", ledger[0].window);
+  REQUIRE(window.ok());
+  CHECK(*window == std::vector<float>{3, 3, 3, 3, 1, 2, 3, 4});
+  for (auto range : {storage::TimeRange{kStart, kStart + 3 * kPeriod}, {kStart + 100 * kPeriod, kStart + 104 * kPeriod}}) {
+    CHECK(read_window(*g.store, spec, "imu", range).error().code == Code::not_found);
+  }
+  CHECK(read_window(*g.store, spec, "nothing", ledger[0].window).error().code == Code::not_found);
+  CHECK(read_window(*g.store, spec, "im{u", ledger[0].window).error().code == Code::invalid);
+  spec.fields[1] = "z";
+  CHECK_FALSE(read_window(*g.store, spec, "imu", ledger[0].window).ok());
+}
+
+}  // namespace skerry::inference
