@@ -2,19 +2,18 @@
 // deleted before the hub said that it holds it; a lost answer costs one repeated batch, which the hub recognises by its sequence.
 // Threads: step() from one thread; status(), hold() from any.
 // On failure: any doubt about the hub's state leads to a HELLO, which brings its watermarks. A hub that knows more than this store
-// ever queued means that an old disk image was restored: a new epoch begins.
+// ever queued means that an old disk image was restored: a new epoch begins. A hub that lost what it had acknowledged declares the loss in
+// its answer to the HELLO, and last_error and lost_at_hub say it here. An answer that cannot be true - an acknowledgement of what was never
+// sent, garbage - moves nothing: the tries grow rarer (decorrelated jitter) and the outbox keeps everything.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
-#include "base/random.h"
 #include "storage/store.h"
 #include "sync/options.h"
 #include "sync/policy.h"
@@ -25,18 +24,21 @@ namespace skerry::sync {
 struct SyncStatus {
   bool enabled = false, online = false, held = false;
   std::string hub;
-  std::string last_error;
+  std::string last_error;                     // empty while all is well; a declared loss at the hub stays
   uint64_t batches = 0, repeated = 0, failures = 0;
   uint64_t records = 0;                       // acknowledged since start
+  uint64_t lost_at_hub = 0;                   // entries that the hub acknowledged and lost, since start
+  uint64_t epochs_begun = 0;                  // since start
   Traffic traffic;
-  std::vector<ClassDecision> decisions;       // the newest, with reasons
+  std::vector<ClassDecision> decisions;       // as of now, with reasons
 };
 
 class Syncer {
  public:
-  // `describe` is asked for the models line of each HELLO.
+  // `describe` is asked for the models line of each HELLO; may be empty.
   Syncer(storage::Store& store, std::unique_ptr<Uplink> uplink, const Options& options, const Clock& clock, uint64_t seed,
          std::function<std::vector<std::string>()> describe);
+  ~Syncer();
   // At most one exchange. Returns zero when there is more to send now, else the delay until the next try.
   Duration step();
   void hold(bool held);                       // stop or resume sending; ingest is not affected

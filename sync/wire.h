@@ -1,6 +1,10 @@
 // What node and hub say to each other, and its bytes: Protocol Buffers (wire.proto) in an envelope with magic, version, zstd and CRC-32C.
-// On failure: decode answers corrupt (damaged) or invalid (a version or size that is not accepted), bounded in memory
-// by kMessageBytesMax whatever the input claims.
+//
+//   "SKRY"  u32 crc32c of all that follows  u8 version  u8 flags (1: zstd)  u32 size of the payload when decompressed  payload
+//
+// Numbers are little-endian. The checksum stands before what it covers, so that no bit of the message is outside it.
+// On failure: decode answers corrupt (damaged, or not what it claims) or invalid (a version or size that is not accepted, a field out
+// of its range), bounded in memory by a small multiple of kMessageBytesMax whatever the input claims.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +18,15 @@
 namespace skerry::sync {
 
 inline constexpr uint64_t kMessageBytesMax = 32 << 20;  // decompressed
+inline constexpr uint64_t kEnvelopeBytesMax = kMessageBytesMax + (kMessageBytesMax >> 7) + 1024;  // as sent: incompressible, with its header
 inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr size_t kBatchEntriesMax = 65536;
+inline constexpr size_t kSubjectBytesMax = 65536;
+inline constexpr size_t kModelsMax = 256;               // in a HELLO
+inline constexpr uint64_t kSeqMax = uint64_t{1} << 62;
+
+// A node's name towards the hub: [A-Za-z0-9._-]{1,64}, not starting with a dot.
+bool valid_node_name(std::string_view name);
 
 struct ClassPosition {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
@@ -33,12 +45,20 @@ struct Hello {
 
 struct Watermark {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
-  uint64_t seq = 0;         // the hub holds 1..seq of this epoch
+  uint64_t seq = 0;         // the hub holds 1..seq of this epoch, but for its losses
+};
+
+// Entries that the hub once acknowledged and no longer has, and that the node can't send again: declared, never silent.
+struct Loss {
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  uint64_t first_seq = 1, last_seq = 0;
 };
 
 struct HelloReply {
   std::string hub;
   std::vector<Watermark> watermarks;  // one per class of this (node, epoch)
+  std::vector<Loss> losses;           // that this HELLO brought to light
+  bool new_epoch = false;             // the hub had never heard of this epoch: it holds nothing below the node's first_seq
 };
 
 struct Batch {              // entries have consecutive seqs

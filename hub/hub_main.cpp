@@ -1,0 +1,103 @@
+// skerry-hub: the cloud side as one program. Thin: options, signals, threads; what it does is in receiver.h and api.h.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/http_server.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "hub/api.h"
+#include "hub/receiver.h"
+
+namespace {
+
+constexpr const char* kExamples = R"(
+Nodes deliver to it with  sync.hub = "http://HOST:PORT"  in their config.
+
+Examples:
+  skerry-hub                                     listens on 127.0.0.1:8470, keeps everything in var/hub
+  skerry-hub --data /srv/hub --address 0.0.0.0   for nodes on other machines (put TLS in front of it)
+  skerry-hub --models models                     also offers the packages in models/NAME/VERSION/
+  curl http://127.0.0.1:8470/v1/nodes            who has delivered what
+)";
+
+int failed(const skerry::Error& error) {
+  std::fprintf(stderr, "skerry-hub: %s\n", error.message.c_str());
+  return 1;
+}
+
+// Waits for SIGINT or SIGTERM, or for the time to run out.
+void wait_for_end(const sigset_t& signals, std::optional<skerry::Duration> time) {
+  if (!time) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    return;
+  }
+  const auto end = std::chrono::steady_clock::now() + *time;
+  for (;;) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return;
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+    const timespec wait{seconds.count(), std::chrono::nanoseconds(left - seconds).count()};
+    if (sigtimedwait(&signals, nullptr, &wait) > 0) return;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace skerry;
+  hub::ReceiverOptions receiver_options;
+  hub::ApiOptions api_options;
+  http::ServerOptions server_options;
+  server_options.port = 8470;
+  server_options.body_bytes_max = sync::kEnvelopeBytesMax;
+  uint32_t threads = 4;
+  std::string run_for;
+
+  CLI::App app{"skerry-hub: receives what Skerry nodes send, each record once, and shows it."};
+  app.footer(kExamples);
+  app.add_option("--data", receiver_options.path, "folder of its store; made when missing")->capture_default_str();
+  app.add_option("--port", server_options.port, "TCP port; 0 takes any free one")->capture_default_str();
+  app.add_option("--address", server_options.address, "address to listen on; 0.0.0.0 for all")->capture_default_str();
+  app.add_option("--models", api_options.models, "folder of model packages to offer, NAME/VERSION/");
+  app.add_option("--name", receiver_options.name, "the hub's name towards nodes")->capture_default_str();
+  app.add_option("--threads", threads, "requests served at the same time")->capture_default_str()->check(CLI::Range(1u, 256u));
+  app.add_option("--for", run_for, "stop by itself after this time, e.g. 30s");
+  CLI11_PARSE(app, argc, argv);
+
+  std::optional<Duration> time;
+  if (!run_for.empty()) {
+    auto parsed = parse_duration(run_for);
+    if (!parsed.ok()) return failed(fail(Code::invalid, "--for: {}", parsed.error().message));
+    time = *parsed;
+  }
+
+  // Before any thread exists, so that the signals reach wait_for_end alone.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  auto receiver = hub::Receiver::open(receiver_options, system_clock());
+  if (!receiver.ok()) return failed(receiver.error());
+  hub::Api api(**receiver, api_options, system_clock());
+  auto server = http::Server::open(server_options, [&api](http::Request& request) { return api.handle(request); });
+  if (!server.ok()) return failed(server.error());
+
+  std::vector<std::thread> serving;
+  for (uint32_t i = 0; i < threads; ++i) serving.emplace_back([&server] { (*server)->run(); });
+  std::printf("skerry-hub: listening on http://%s:%u\n", server_options.address.c_str(), static_cast<unsigned>((*server)->port()));
+  std::fflush(stdout);
+
+  wait_for_end(signals, time);
+  (*server)->stop();
+  for (std::thread& thread : serving) thread.join();
+  log::info("hub", "stopped");
+  return 0;
+}

@@ -1,0 +1,340 @@
+#include "hub/receiver.h"
+
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <optional>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "hub/internal/rows.h"
+#include "learning/delta.h"
+#include "storage/record_format.h"
+#include "storage/sample_block.h"
+
+namespace skerry::hub {
+namespace {
+
+using internal::EpochRow;
+using internal::NodeRow;
+using storage::OutboxClass;
+
+constexpr size_t kLossesKept = 256;  // of a node; `lost` counts all
+constexpr size_t kLocks = 64;
+
+Error store_error(const std::filesystem::path& path, const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  if (status.IsNoSpace() || text.find("No space left") != std::string::npos) {
+    return fail(Code::exhausted, "the hub's disk is full: make space on the disk of {}", path.string());
+  }
+  if (status.IsCorruption()) return fail(Code::corrupt, "the hub's store {} is damaged: {}. Restore it from a backup", path.string(), text);
+  return fail(Code::unavailable, "the hub's store {}: {}", path.string(), text);
+}
+
+rocksdb::Options database_options(rocksdb::Env* env) {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.env = env;
+  options.write_buffer_size = 16 << 20;
+  options.max_total_wal_size = 64 << 20;
+  options.compression = rocksdb::kZSTD;  // rows of one class repeat their subjects
+  options.max_open_files = 512;
+  options.keep_log_file_num = 2;  // RocksDB's own LOG, bounded
+  options.max_log_file_size = 1 << 20;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.max_background_jobs = 2;
+  rocksdb::BlockBasedTableOptions table;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+class RocksReceiver final : public Receiver {
+ public:
+  RocksReceiver(const ReceiverOptions& options, const Clock& clock) : options_(options), clock_(clock) {}
+
+  Status start() {
+    if (options_.file_system) {
+      env_ = rocksdb::NewCompositeEnv(options_.file_system);
+      if (auto made = env_->CreateDirIfMissing(options_.path.string()); !made.ok()) return store_error(options_.path, made);
+    } else {
+      std::error_code error;
+      std::filesystem::create_directories(options_.path, error);
+      if (error) return fail(Code::unavailable, "cannot make the hub's folder {}: {}", options_.path.string(), error.message());
+    }
+    rocksdb::DB* db = nullptr;
+    const auto status = rocksdb::DB::Open(database_options(env_ ? env_.get() : rocksdb::Env::Default()), options_.path.string(), &db);
+    if (!status.ok()) {
+      if (status.ToString().find("lock") != std::string::npos) {
+        return fail(Code::unavailable, "the hub's folder {} is in use by another skerry-hub: stop it, or give another --data", options_.path.string());
+      }
+      return store_error(options_.path, status);
+    }
+    db_.reset(db);
+    return count_nodes();
+  }
+
+  Result<sync::HelloReply> hello(const sync::Hello& message) override {
+    std::lock_guard lock(lock_of(message.node));
+    SKERRY_ASSIGN(std::optional<NodeRow> known, read_node(message.node));
+    if (!known && nodes_ >= options_.nodes_max) {
+      return fail(Code::exhausted, "this hub holds {} nodes and takes no more: raise nodes_max or correct the node's name", options_.nodes_max);
+    }
+    const bool first_time = !known;
+    NodeRow node;
+    if (known) node = *std::move(known);
+    sync::HelloReply reply{.hub = options_.name, .watermarks = {}, .losses = {}};
+    EpochRow epoch{message.epoch, {}};
+    auto ordinal = node.ordinals.find(message.epoch);
+    if (ordinal == node.ordinals.end()) {
+      if (node.ordinals.size() >= options_.epochs_per_node_max) {
+        return fail(Code::exhausted, "node {} has had {} epochs: do two devices share its name?", message.node, node.ordinals.size());
+      }
+      node.current = static_cast<uint32_t>(node.ordinals.size()) + 1;
+      node.ordinals[message.epoch] = node.current;
+      for (const auto& p : message.positions) epoch.watermarks[p.outbox_class] = p.first_seq - 1;
+      reply.new_epoch = true;
+    } else {
+      node.current = ordinal->second;
+      SKERRY_ASSIGN(epoch, read_epoch(message.node, node.current));
+      reply.losses = declare_losses(message, epoch, node.info);
+    }
+    node.info.node = message.node;
+    node.info.last_seen_ns = clock_.now_ns();
+    node.info.backlog_bytes = message.backlog_bytes;
+    node.info.models = message.models;
+    node.info.software = message.software;
+    rocksdb::WriteBatch batch;
+    put_rows(batch, message.node, node, epoch);
+    SKERRY_TRY(write(batch));
+    if (first_time) ++nodes_;
+    for (OutboxClass c : storage::kOutboxClasses) reply.watermarks.push_back({c, watermark(epoch, c)});
+    return reply;
+  }
+
+  Result<sync::BatchReply> apply(const sync::Batch& message) override {
+    SKERRY_TRY(check_shape(message));
+    std::lock_guard lock(lock_of(message.node));
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "say HELLO first"};
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    const uint64_t held = watermark(epoch, message.outbox_class);
+    const uint64_t first = message.entries.front().seq, last = message.entries.back().seq;
+    if (first > held + 1) return sync::BatchReply{sync::BatchOutcome::gap, held, ""};
+
+    rocksdb::WriteBatch batch;
+    NodeInfo& info = node->info;
+    for (const auto& item : message.entries) {
+      if (item.seq <= held) {
+        ++info.duplicates;
+        continue;
+      }
+      if (auto readable = check_payload(item); !readable.ok()) {
+        ++info.quarantined;
+        log::warn("hub", "quarantined from {}: {}", message.node, readable.error().message);
+      }
+      batch.Put(internal::entry_key(message.node, message.outbox_class, ordinal, item.seq), internal::encode_entry(item));
+      ++info.entries;
+      info.records += item.records;
+    }
+    info.last_seen_ns = clock_.now_ns();
+    const bool news = last > held;
+    if (news) epoch.watermarks[message.outbox_class] = last;
+    put_rows(batch, message.node, *node, epoch, ordinal);
+    SKERRY_TRY(write(batch));
+    return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), ""};
+  }
+
+  Result<std::vector<NodeInfo>> nodes() const override {
+    std::vector<NodeInfo> all;
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek("n"); it->Valid() && it->key().starts_with("n"); it->Next()) {
+      auto node = internal::decode_node(it->value().ToStringView());
+      if (!node.ok()) {
+        log::error("hub", "skipped: {}", node.error().message);
+        continue;
+      }
+      auto epoch = read_epoch(node->info.node, node->current);
+      if (epoch.ok()) {
+        node->info.epoch = epoch->epoch;
+        for (OutboxClass c : storage::kOutboxClasses) node->info.watermarks.push_back({c, watermark(*epoch, c)});
+      }
+      all.push_back(std::move(node->info));
+    }
+    if (!it->status().ok()) return store_error(options_.path, it->status());
+    return all;
+  }
+
+  Status entries(const std::string& node, OutboxClass outbox_class, const std::function<bool(uint64_t, const storage::OutboxItem&)>& visit,
+                 EntryPosition after) const override {
+    SKERRY_ASSIGN(std::optional<NodeRow> row, read_node(node));
+    if (!row) return fail(Code::not_found, "no node '{}' has ever reached this hub: see /v1/nodes", node);
+    std::map<uint32_t, uint64_t> epochs;
+    for (const auto& [epoch, ordinal] : row->ordinals) epochs[ordinal] = epoch;
+    uint32_t from = 0;
+    if (after.epoch != 0) {
+      auto found = row->ordinals.find(after.epoch);
+      if (found == row->ordinals.end()) return fail(Code::not_found, "node '{}' has no epoch {}", node, after.epoch);
+      from = found->second;
+    }
+    const std::string prefix = internal::entry_key(node, outbox_class, 0, 0).substr(0, node.size() + 3);
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek(internal::entry_key(node, outbox_class, from, after.epoch == 0 ? 0 : after.seq + 1)); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+      const auto [ordinal, seq] = internal::entry_position(it->key().ToStringView());
+      auto item = internal::decode_entry(seq, it->value().ToStringView());
+      if (!item.ok()) {
+        log::error("hub", "skipped: {}", item.error().message);
+        continue;
+      }
+      if (!visit(epochs[ordinal], *item)) return {};
+    }
+    if (!it->status().ok()) return store_error(options_.path, it->status());
+    return {};
+  }
+
+  Result<std::vector<DeltaInfo>> deltas(const std::string& node) const override {
+    std::vector<DeltaInfo> all;
+    SKERRY_TRY(entries(node, OutboxClass::model, [&](uint64_t epoch, const storage::OutboxItem& item) {
+      if (item.kind == storage::EntryKind::model_delta) all.push_back({node, item.subject, epoch, item.seq, item.payload});
+      return true;
+    }, {}));
+    return all;
+  }
+
+ private:
+  static uint64_t watermark(const EpochRow& epoch, OutboxClass outbox_class) {
+    auto found = epoch.watermarks.find(outbox_class);
+    return found == epoch.watermarks.end() ? 0 : found->second;
+  }
+
+  std::mutex& lock_of(const std::string& node) { return locks_[std::hash<std::string>{}(node) % kLocks]; }
+
+  // The decoder of the wire promises this; other callers are held to it too.
+  static Status check_shape(const sync::Batch& message) {
+    if (!sync::valid_node_name(message.node)) return fail(Code::invalid, "a batch of a node without a valid name");
+    if (message.entries.empty()) return fail(Code::invalid, "a batch without entries");
+    for (size_t i = 0; i < message.entries.size(); ++i) {
+      if (message.entries[i].seq != message.entries[0].seq + i || message.entries[i].seq == 0) {
+        return fail(Code::invalid, "entries of a batch are consecutive and start at 1 or later");
+      }
+    }
+    return {};
+  }
+
+  // The node no longer has what the hub no longer has: say so, and go on from what there is.
+  std::vector<sync::Loss> declare_losses(const sync::Hello& message, EpochRow& epoch, NodeInfo& info) const {
+    std::vector<sync::Loss> losses;
+    for (const auto& p : message.positions) {
+      uint64_t& held = epoch.watermarks[p.outbox_class];
+      if (held + 1 >= p.first_seq) continue;
+      const sync::Loss loss{p.outbox_class, held + 1, p.first_seq - 1};
+      log::error("hub", "LOST: {} {} to {} of {} were acknowledged and are not here any more: restore a backup of this hub beside it to get them back",
+                 storage::to_string(p.outbox_class), loss.first_seq, loss.last_seq, message.node);
+      info.lost += loss.last_seq - held;
+      info.losses.push_back({message.epoch, loss, clock_.now_ns()});
+      if (info.losses.size() > kLossesKept) info.losses.erase(info.losses.begin());
+      held = p.first_seq - 1;
+      losses.push_back(loss);
+    }
+    return losses;
+  }
+
+  Status count_nodes() {
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek("n"); it->Valid() && it->key().starts_with("n"); it->Next()) ++nodes_;
+    if (!it->status().ok()) return store_error(options_.path, it->status());
+    return {};
+  }
+
+  Result<std::optional<NodeRow>> read_node(const std::string& node) const {
+    std::string bytes;
+    const auto status = db_->Get({}, internal::node_key(node), &bytes);
+    if (status.IsNotFound()) return std::optional<NodeRow>{};
+    if (!status.ok()) return store_error(options_.path, status);
+    SKERRY_ASSIGN(NodeRow row, internal::decode_node(bytes));
+    return std::optional<NodeRow>(std::move(row));
+  }
+
+  Result<EpochRow> read_epoch(const std::string& node, uint32_t ordinal) const {
+    std::string bytes;
+    const auto status = db_->Get({}, internal::epoch_key(node, ordinal), &bytes);
+    if (!status.ok()) return store_error(options_.path, status);
+    return internal::decode_epoch(bytes);
+  }
+
+  static void put_rows(rocksdb::WriteBatch& batch, const std::string& name, const NodeRow& node, const EpochRow& epoch, uint32_t ordinal = 0) {
+    batch.Put(internal::node_key(name), internal::encode_node(node));
+    batch.Put(internal::epoch_key(name, ordinal == 0 ? node.current : ordinal), internal::encode_epoch(epoch));
+  }
+
+  // Durable when it returns: the node deletes what the hub acknowledges.
+  Status write(rocksdb::WriteBatch& batch) {
+    if (stopped_.load()) {  // RocksDB refuses writes after a failed one until told that the cause is gone
+      if (auto status = db_->Resume(); !status.ok()) return store_error(options_.path, status);
+      stopped_ = false;
+    }
+    rocksdb::WriteOptions durable;
+    durable.sync = true;
+    const auto status = db_->Write(durable, &batch);
+    if (status.ok()) return {};
+    stopped_ = true;
+    return store_error(options_.path, status);
+  }
+
+  const ReceiverOptions options_;
+  const Clock& clock_;
+  std::unique_ptr<rocksdb::Env> env_;  // outlives db_
+  std::unique_ptr<rocksdb::DB> db_;
+  std::array<std::mutex, kLocks> locks_;
+  std::atomic<uint32_t> nodes_{0};
+  std::atomic<bool> stopped_{false};
+};
+
+}  // namespace
+
+Status check_payload(const storage::OutboxItem& item) {
+  auto named = [&](const Error& error) {
+    return fail(error.code, "{} {}: {}", storage::to_string(item.kind), item.seq, error.message);
+  };
+  switch (item.kind) {
+    case storage::EntryKind::samples: {
+      auto series = Series::parse(item.subject);
+      if (!series.ok()) return named(series.error());
+      auto block = storage::decode_block(*series, item.payload);
+      if (!block.ok()) return named(block.error());
+      return {};
+    }
+    case storage::EntryKind::prediction:
+      if (auto p = storage::decode_prediction(item.payload); !p.ok()) return named(p.error());
+      return {};
+    case storage::EntryKind::label:
+      if (auto l = storage::decode_label(item.payload); !l.ok()) return named(l.error());
+      return {};
+    case storage::EntryKind::model_delta:
+      if (auto d = learning::decode_delta(item.payload); !d.ok()) return named(d.error());
+      return {};
+    case storage::EntryKind::model_event: return {};
+  }
+  return named(fail(Code::invalid, "an unknown kind"));
+}
+
+Result<std::unique_ptr<Receiver>> Receiver::open(const ReceiverOptions& options, const Clock& clock) {
+  if (!sync::valid_node_name(options.name)) {
+    return fail(Code::invalid, "'{}' is no name for a hub: 1 to 64 letters, digits, '.', '_' or '-'", options.name);
+  }
+  auto receiver = std::make_unique<RocksReceiver>(options, clock);
+  SKERRY_TRY(receiver->start());
+  return std::unique_ptr<Receiver>(std::move(receiver));
+}
+
+}  // namespace skerry::hub

@@ -1,0 +1,203 @@
+// The uplink over HTTP: the only file that knows cpprestsdk. The library has no bound on what a peer may send and none on the whole time
+// of an exchange, and it ends the process when a failed task is never looked at; so here every task is looked at, and a watch on
+// the calling thread cuts the socket when time or size is up.
+#define _TURN_OFF_PLATFORM_STRING  // a macro named U
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <cpprest/http_client.h>
+#include <pplx/threadpool.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/units.h"
+#include "sync/internal/socket_watch.h"
+#include "sync/uplink.h"
+
+namespace skerry::sync {
+namespace {
+
+namespace http = web::http;
+
+constexpr uint64_t kAnswerBytesMax = 1 << 20;   // of a body: a hub's answers are some hundred bytes
+constexpr uint64_t kSocketBytesMax = kAnswerBytesMax + (256 << 10);  // with headers, chunk framing and TLS
+constexpr size_t kMessageCharsMax = 300;        // of a refusal, as shown to people
+constexpr auto kWatchInterval = std::chrono::milliseconds(10);
+constexpr size_t kLibraryThreads = 2;           // its default is 40
+
+// What the library's threads and the caller share. The last of them to let go frees it, so a task that ends after the call
+// has returned finds everything it touches.
+struct Exchange {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  int status = 0;
+  std::string body, error;
+  uint64_t sent = 0, sent_before = 0, received = 0;
+
+  void progress(http::message_direction::direction direction, uint64_t bytes) {
+    std::lock_guard lock(mutex);
+    if (direction == http::message_direction::upload) {
+      if (bytes < sent) sent_before += sent;  // the library started over on a fresh connection
+      sent = bytes;
+    } else {
+      received = bytes;
+      if (bytes > kAnswerBytesMax) throw std::runtime_error("the answer is too large");
+    }
+  }
+  void finish(std::string problem) {
+    std::lock_guard lock(mutex);
+    error = std::move(problem);
+    done = true;
+    changed.notify_all();
+  }
+};
+
+std::string printable(std::string text) {
+  text.resize(std::min(text.size(), kMessageCharsMax));
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
+
+void limit_library_threads() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    try {
+      crossplat::threadpool::initialize_with_threads(kLibraryThreads);
+    } catch (const std::exception&) {  // already started by other code of this process: its size stays
+    }
+  });
+}
+
+class HttpUplink final : public Uplink {
+ public:
+  explicit HttpUplink(const Options& options) : options_(options) { limit_library_threads(); }
+
+  Result<HelloReply> hello(const Hello& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
+    return checked(decode_hello_reply(answer));
+  }
+  Result<BatchReply> send(const Batch& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/batch", encode(message)));
+    return checked(decode_batch_reply(answer));
+  }
+  Traffic traffic() const override { return traffic_; }
+
+ private:
+  // An answer that makes no sense is `corrupt` whatever is wrong with it: the caller can change nothing about it.
+  template <typename T>
+  Result<T> checked(Result<T> decoded) {
+    if (decoded.ok()) return decoded;
+    client_.reset();
+    return fail(Code::corrupt, "{} answers with {}", options_.hub, decoded.error().message);
+  }
+
+  Status connect() {
+    if (client_) return {};
+    try {
+      http::client::http_client_config config;
+      config.set_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(options_.request_timeout));
+      config.set_max_redirects(0);
+      config.set_proxy(web::web_proxy(web::web_proxy::disabled));
+      socket_ = std::make_shared<internal::SocketWatch>();
+      const web::uri uri(options_.hub);
+      if (uri.scheme() != "http" && uri.scheme() != "https") throw std::invalid_argument("it is neither http nor https");
+      if (uri.host().empty()) throw std::invalid_argument("it names no host");
+      const bool tls = uri.scheme() == "https";
+      config.set_nativehandle_options([socket = socket_, tls](http::client::native_handle handle) {
+        using Plain = boost::asio::ip::tcp::socket;
+        int fd = tls ? static_cast<boost::asio::ssl::stream<Plain&>*>(handle)->lowest_layer().native_handle()
+                     : static_cast<Plain*>(handle)->native_handle();
+        socket->watch(fd);
+      });
+      client_ = std::make_unique<http::client::http_client>(uri, config);
+    } catch (const std::exception& e) {
+      client_.reset();
+      return fail(Code::invalid, "the hub's address '{}' cannot be used: {}. Write http://HOST:PORT", options_.hub, e.what());
+    }
+    return {};
+  }
+
+  Result<std::string> post(const char* path, std::string body) {
+    SKERRY_TRY(connect());
+    auto exchange = std::make_shared<Exchange>();
+    pplx::cancellation_token_source cancel;
+    socket_->begin();
+    try {
+      start(exchange, path, std::move(body), cancel.get_token());
+    } catch (const std::exception& e) {
+      exchange->finish(e.what());
+    }
+    std::string verdict = watch(*exchange);
+    std::unique_lock lock(exchange->mutex);
+    traffic_.sent += exchange->sent_before + exchange->sent;
+    traffic_.received += exchange->received;
+    if (verdict.empty()) verdict = exchange->error;
+    if (!verdict.empty()) {
+      lock.unlock();
+      cancel.cancel();
+      socket_->cut();
+      client_.reset();  // the next try gets a fresh connection
+      return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(verdict));
+    }
+    if (exchange->status == 200) return std::move(exchange->body);
+    client_.reset();
+    return refusal(exchange->status, printable(exchange->body));
+  }
+
+  void start(const std::shared_ptr<Exchange>& exchange, const char* path, std::string body, const pplx::cancellation_token& token) {
+    http::http_request request(http::methods::POST);
+    request.set_request_uri(path);
+    request.set_body(std::move(body), "application/octet-stream");
+    request.set_progress_handler(
+        [exchange](http::message_direction::direction direction, uint64_t bytes) { exchange->progress(direction, bytes); });
+    client_->request(request, token)
+        .then([exchange](http::http_response response) {
+          exchange->status = response.status_code();
+          return response.extract_vector();
+        })
+        .then([exchange](pplx::task<std::vector<unsigned char>> finished) {  // task-based: it sees every failure before it
+          try {
+            const std::vector<unsigned char> bytes = finished.get();
+            exchange->body.assign(bytes.begin(), bytes.end());
+            exchange->finish("");
+          } catch (const std::exception& e) {
+            exchange->finish(*e.what() ? e.what() : "the exchange failed");
+          } catch (...) {
+            exchange->finish("the exchange failed");
+          }
+        });
+  }
+
+  // Waits until the exchange is done, or says why it must not go on.
+  std::string watch(Exchange& exchange) const {
+    const auto deadline = std::chrono::steady_clock::now() + options_.request_timeout;
+    std::unique_lock lock(exchange.mutex);
+    while (!exchange.changed.wait_for(lock, kWatchInterval, [&] { return exchange.done; })) {
+      if (std::chrono::steady_clock::now() >= deadline) return fmt::format("nothing within {}", format_duration(options_.request_timeout));
+      if (socket_->received() > kSocketBytesMax) return fmt::format("its answer has more than {}", format_bytes(kAnswerBytesMax));
+    }
+    return {};
+  }
+
+  Error refusal(int status, const std::string& message) const {
+    const bool later = status >= 500 || (status >= 300 && status < 400) || status == 407 || status == 408 || status == 429;
+    if (later) return fail(Code::unavailable, "{} answers {}: {}", options_.hub, status, message);
+    if (status >= 400) return fail(Code::invalid, "{} refuses with {}: {}", options_.hub, status, message);
+    return fail(Code::corrupt, "{} answers {}: this is not a Skerry hub, correct sync.hub", options_.hub, status);
+  }
+
+  const Options options_;
+  Traffic traffic_;
+  std::unique_ptr<http::client::http_client> client_;  // null after a failure
+  std::shared_ptr<internal::SocketWatch> socket_;
+};
+
+}  // namespace
+
+std::unique_ptr<Uplink> make_http_uplink(const Options& options) { return std::make_unique<HttpUplink>(options); }
+
+}  // namespace skerry::sync

@@ -1,0 +1,377 @@
+#include "sync/wire.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <set>
+
+#include "base/file.h"
+#include "sync/wire.pb.h"
+
+namespace skerry::sync {
+namespace {
+
+namespace pb = google::protobuf;
+
+constexpr std::string_view kMagic = "SKRY";
+constexpr size_t kCrcAt = 4, kVersionAt = 8, kFlagsAt = 9, kSizeAt = 10, kHeaderBytes = 14;
+constexpr uint8_t kFlagZstd = 1;
+constexpr size_t kCompressFrom = 128;   // smaller messages gain nothing
+constexpr int kZstdLevel = 3;
+constexpr int kZstdWindowLogMax = 25;   // 32 MiB: no message needs a larger window
+constexpr size_t kTextBytesMax = 1024;  // of a model line, a software name, a message
+
+void put_u32(char* at, uint32_t value) {
+  for (int i = 0; i < 4; ++i) at[i] = static_cast<char>(value >> (8 * i));
+}
+
+uint32_t get_u32(const char* at) {
+  uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value |= static_cast<uint32_t>(static_cast<uint8_t>(at[i])) << (8 * i);
+  return value;
+}
+
+// --- envelope
+
+std::string wrap(const wire::Message& message) {
+  const std::string plain = message.SerializeAsString();
+  std::string out(kHeaderBytes, '\0');
+  uint8_t flags = 0;
+  if (plain.size() >= kCompressFrom) {
+    out.resize(kHeaderBytes + ZSTD_compressBound(plain.size()));
+    size_t n = ZSTD_compress(out.data() + kHeaderBytes, out.size() - kHeaderBytes, plain.data(), plain.size(), kZstdLevel);
+    if (!ZSTD_isError(n) && n < plain.size()) {
+      out.resize(kHeaderBytes + n);
+      flags = kFlagZstd;
+    } else {
+      out.resize(kHeaderBytes);
+    }
+  }
+  if (flags == 0) out += plain;
+  kMagic.copy(out.data(), kMagic.size());
+  out[kVersionAt] = static_cast<char>(kProtocolVersion);
+  out[kFlagsAt] = static_cast<char>(flags);
+  put_u32(out.data() + kSizeAt, static_cast<uint32_t>(plain.size()));
+  put_u32(out.data() + kCrcAt, crc32c(std::string_view(out).substr(kVersionAt)));
+  return out;
+}
+
+// Grows with what really comes out, so a small message that claims 32 MiB costs nothing.
+Result<std::string> decompress(std::string_view bytes, size_t size) {
+  std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  SKERRY_CHECK(context != nullptr, "no memory for a zstd context");
+  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kZstdWindowLogMax);
+  std::string out;
+  ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
+  for (;;) {
+    const size_t had = out.size();
+    out.resize(std::min(size + 1, std::max<size_t>(had * 2, 64 << 10)));
+    ZSTD_outBuffer piece{out.data() + had, out.size() - had, 0};
+    const size_t hint = ZSTD_decompressStream(context.get(), &piece, &in);
+    out.resize(had + piece.pos);
+    if (ZSTD_isError(hint)) return fail(Code::corrupt, "a damaged message: {}", ZSTD_getErrorName(hint));
+    if (out.size() > size) return fail(Code::corrupt, "a damaged message: it unpacks to more than the {} bytes it claims", size);
+    if (hint == 0) break;
+    if (piece.pos == 0 && in.pos == in.size) return fail(Code::corrupt, "a damaged message: it ends in the middle");
+  }
+  if (in.pos != in.size || out.size() != size) {
+    return fail(Code::corrupt, "a damaged message: {} bytes where {} were announced", out.size(), size);
+  }
+  return out;
+}
+
+// Protocol Buffers turns two bytes into an object of a hundred: count fields before parsing, so that memory stays bounded.
+Status check_field_count(const std::string& plain) {
+  pb::io::CodedInputStream outer(reinterpret_cast<const uint8_t*>(plain.data()), static_cast<int>(plain.size()));
+  size_t fields = 0;
+  while (uint32_t tag = outer.ReadTag()) {
+    if (++fields > 1 || pb::internal::WireFormatLite::GetTagWireType(tag) != pb::internal::WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      return fail(Code::corrupt, "a damaged message: it does not hold exactly one body");
+    }
+    uint32_t length = 0;
+    if (!outer.ReadVarint32(&length) || length > plain.size()) return fail(Code::corrupt, "a damaged message: a length beyond its end");
+    auto limit = outer.PushLimit(static_cast<int>(length));
+    for (size_t inner = 0; uint32_t inner_tag = outer.ReadTag(); ++inner) {
+      if (inner > kBatchEntriesMax + 16) {
+        return fail(Code::invalid, "a message with more than {} entries: send them in smaller batches", kBatchEntriesMax);
+      }
+      if (!pb::internal::WireFormatLite::SkipField(&outer, inner_tag)) return fail(Code::corrupt, "a damaged message: a field cannot be read");
+    }
+    if (!outer.ConsumedEntireMessage() && outer.BytesUntilLimit() != 0) {
+      return fail(Code::corrupt, "a damaged message: a field cannot be read");
+    }
+    outer.PopLimit(limit);
+  }
+  return {};
+}
+
+Result<wire::Message> unwrap(std::string_view bytes) {
+  if (bytes.size() < kHeaderBytes || bytes.substr(0, kMagic.size()) != kMagic) {
+    return fail(Code::corrupt, "not a sync message: {} bytes that do not start with SKRY. Is this really a Skerry hub?", bytes.size());
+  }
+  if (bytes.size() > kEnvelopeBytesMax) {
+    return fail(Code::invalid, "a message of {} bytes: at most {} are accepted, send smaller batches", bytes.size(), kEnvelopeBytesMax);
+  }
+  const auto version = static_cast<uint8_t>(bytes[kVersionAt]);
+  if (version != kProtocolVersion) {
+    return fail(Code::invalid, "sync protocol version {}: this side speaks version {}, update the older one", uint32_t{version}, kProtocolVersion);
+  }
+  if (crc32c(bytes.substr(kVersionAt)) != get_u32(bytes.data() + kCrcAt)) {
+    return fail(Code::corrupt, "a damaged message: its checksum does not hold");
+  }
+  const auto flags = static_cast<uint8_t>(bytes[kFlagsAt]);
+  if ((flags & ~kFlagZstd) != 0) return fail(Code::invalid, "a message with unknown flags {:#x}: update this side", uint32_t{flags});
+  const uint32_t size = get_u32(bytes.data() + kSizeAt);
+  if (size > kMessageBytesMax) {
+    return fail(Code::invalid, "a message of {} bytes: at most {} are accepted, send smaller batches", size, kMessageBytesMax);
+  }
+  std::string plain;
+  if (flags & kFlagZstd) {
+    SKERRY_ASSIGN(plain, decompress(bytes.substr(kHeaderBytes), size));
+  } else {
+    plain = bytes.substr(kHeaderBytes);
+    if (plain.size() != size) return fail(Code::corrupt, "a damaged message: {} bytes where {} were announced", plain.size(), size);
+  }
+  SKERRY_TRY(check_field_count(plain));
+  wire::Message message;
+  if (!message.ParseFromString(plain)) return fail(Code::corrupt, "a damaged message: Protocol Buffers cannot read it");
+  return message;
+}
+
+Error wrong_body(const char* expected) { return fail(Code::corrupt, "a message of another kind where {} was expected", expected); }
+
+// --- fields
+
+Result<storage::OutboxClass> check_class(uint32_t value) {
+  for (storage::OutboxClass c : storage::kOutboxClasses) {
+    if (static_cast<uint32_t>(c) == value) return c;
+  }
+  return fail(Code::invalid, "unknown outbox class {}: update this side", value);
+}
+
+Status check_node(std::string_view name) {
+  if (valid_node_name(name)) return {};
+  return fail(Code::invalid, "a node name that is not accepted: 1 to 64 letters, digits, '.', '_' or '-', not starting with a dot");
+}
+
+Status check_epoch(uint64_t epoch) {
+  if (epoch != 0) return {};
+  return fail(Code::invalid, "epoch 0: a node has no epoch before its store is made");
+}
+
+Status check_seq(uint64_t seq) {
+  if (seq <= kSeqMax) return {};
+  return fail(Code::invalid, "sequence number {} is not possible", seq);
+}
+
+Status check_text(const char* what, const std::string& text) {
+  if (text.size() <= kTextBytesMax) return {};
+  return fail(Code::invalid, "a {} of {} bytes: at most {} are accepted", what, text.size(), kTextBytesMax);
+}
+
+std::string cut(const std::string& text) { return text.substr(0, kTextBytesMax); }
+
+Result<storage::OutboxItem> check_entry(wire::Entry& entry) {
+  storage::OutboxItem item;
+  item.seq = entry.seq();
+  SKERRY_TRY(check_seq(item.seq));
+  switch (static_cast<storage::EntryKind>(entry.kind())) {
+    case storage::EntryKind::samples:
+    case storage::EntryKind::prediction:
+    case storage::EntryKind::label:
+    case storage::EntryKind::model_delta:
+    case storage::EntryKind::model_event: break;
+    default: return fail(Code::invalid, "entry {} is of unknown kind {}: update this side", item.seq, entry.kind());
+  }
+  item.kind = static_cast<storage::EntryKind>(entry.kind());
+  if (entry.subject().size() > kSubjectBytesMax) {
+    return fail(Code::invalid, "entry {} has a subject of {} bytes: at most {} are accepted", item.seq, entry.subject().size(), kSubjectBytesMax);
+  }
+  item.subject = std::move(*entry.mutable_subject());
+  item.payload = std::move(*entry.mutable_payload());
+  item.records = entry.records();
+  item.queued_ns = entry.queued_ns();
+  return item;
+}
+
+}  // namespace
+
+bool valid_node_name(std::string_view name) {
+  auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
+}
+
+const char* to_string(BatchOutcome outcome) {
+  switch (outcome) {
+    case BatchOutcome::applied: return "applied";
+    case BatchOutcome::duplicate: return "duplicate";
+    case BatchOutcome::gap: return "gap";
+    case BatchOutcome::unknown_epoch: return "unknown epoch";
+    case BatchOutcome::refused: return "refused";
+  }
+  return "unknown";
+}
+
+std::string encode(const Hello& message) {
+  wire::Message out;
+  wire::Hello& hello = *out.mutable_hello();
+  hello.set_node(message.node);
+  hello.set_epoch(message.epoch);
+  for (const ClassPosition& p : message.positions) {
+    auto& position = *hello.add_positions();
+    position.set_outbox_class(static_cast<uint32_t>(p.outbox_class));
+    position.set_first_seq(p.first_seq);
+    position.set_last_seq(p.last_seq);
+  }
+  hello.set_backlog_bytes(message.backlog_bytes);
+  for (size_t i = 0; i < std::min(message.models.size(), kModelsMax); ++i) hello.add_models(cut(message.models[i]));
+  hello.set_software(cut(message.software));
+  return wrap(out);
+}
+
+std::string encode(const HelloReply& message) {
+  wire::Message out;
+  wire::HelloReply& reply = *out.mutable_hello_reply();
+  reply.set_hub(message.hub);
+  for (const Watermark& w : message.watermarks) {
+    auto& watermark = *reply.add_watermarks();
+    watermark.set_outbox_class(static_cast<uint32_t>(w.outbox_class));
+    watermark.set_seq(w.seq);
+  }
+  for (const Loss& l : message.losses) {
+    auto& loss = *reply.add_losses();
+    loss.set_outbox_class(static_cast<uint32_t>(l.outbox_class));
+    loss.set_first_seq(l.first_seq);
+    loss.set_last_seq(l.last_seq);
+  }
+  reply.set_new_epoch(message.new_epoch);
+  return wrap(out);
+}
+
+std::string encode(const Batch& message) {
+  wire::Message out;
+  wire::Batch& batch = *out.mutable_batch();
+  batch.set_node(message.node);
+  batch.set_epoch(message.epoch);
+  batch.set_outbox_class(static_cast<uint32_t>(message.outbox_class));
+  for (const storage::OutboxItem& item : message.entries) {
+    auto& entry = *batch.add_entries();
+    entry.set_seq(item.seq);
+    entry.set_kind(static_cast<uint32_t>(item.kind));
+    entry.set_subject(item.subject);
+    entry.set_payload(item.payload);
+    entry.set_records(item.records);
+    entry.set_queued_ns(item.queued_ns);
+  }
+  return wrap(out);
+}
+
+std::string encode(const BatchReply& message) {
+  wire::Message out;
+  wire::BatchReply& reply = *out.mutable_batch_reply();
+  reply.set_outcome(static_cast<uint32_t>(message.outcome));
+  reply.set_watermark(message.watermark);
+  reply.set_message(cut(message.message));
+  return wrap(out);
+}
+
+Result<Hello> decode_hello(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_hello()) return wrong_body("HELLO");
+  wire::Hello& body = *in.mutable_hello();
+  Hello hello;
+  SKERRY_TRY(check_node(body.node()));
+  SKERRY_TRY(check_epoch(body.epoch()));
+  hello.node = body.node();
+  hello.epoch = body.epoch();
+  std::set<storage::OutboxClass> seen;
+  for (const auto& p : body.positions()) {
+    SKERRY_ASSIGN(auto outbox_class, check_class(p.outbox_class()));
+    if (!seen.insert(outbox_class).second) return fail(Code::invalid, "class {} is named twice", storage::to_string(outbox_class));
+    SKERRY_TRY(check_seq(p.last_seq()));
+    if (p.first_seq() == 0 || p.first_seq() > p.last_seq() + 1) {
+      return fail(Code::invalid, "class {} from {} to {} is not a range", storage::to_string(outbox_class), p.first_seq(), p.last_seq());
+    }
+    hello.positions.push_back({outbox_class, p.first_seq(), p.last_seq()});
+  }
+  hello.backlog_bytes = body.backlog_bytes();
+  if (static_cast<size_t>(body.models_size()) > kModelsMax) {
+    return fail(Code::invalid, "{} models: at most {} are accepted", body.models_size(), kModelsMax);
+  }
+  for (const std::string& model : body.models()) {
+    SKERRY_TRY(check_text("model line", model));
+    hello.models.push_back(model);
+  }
+  SKERRY_TRY(check_text("software name", body.software()));
+  hello.software = body.software();
+  return hello;
+}
+
+Result<HelloReply> decode_hello_reply(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_hello_reply()) return wrong_body("the answer to a HELLO");
+  const wire::HelloReply& body = in.hello_reply();
+  HelloReply reply;
+  SKERRY_TRY(check_node(body.hub()));
+  reply.hub = body.hub();
+  std::set<storage::OutboxClass> seen;
+  for (const auto& w : body.watermarks()) {
+    SKERRY_ASSIGN(auto outbox_class, check_class(w.outbox_class()));
+    if (!seen.insert(outbox_class).second) return fail(Code::invalid, "class {} is named twice", storage::to_string(outbox_class));
+    SKERRY_TRY(check_seq(w.seq()));
+    reply.watermarks.push_back({outbox_class, w.seq()});
+  }
+  for (const auto& l : body.losses()) {
+    SKERRY_ASSIGN(auto outbox_class, check_class(l.outbox_class()));
+    SKERRY_TRY(check_seq(l.last_seq()));
+    if (l.first_seq() == 0 || l.first_seq() > l.last_seq()) {
+      return fail(Code::invalid, "a loss from {} to {} is not a range", l.first_seq(), l.last_seq());
+    }
+    if (reply.losses.size() == std::size(storage::kOutboxClasses)) return fail(Code::invalid, "more losses than classes");
+    reply.losses.push_back({outbox_class, l.first_seq(), l.last_seq()});
+  }
+  reply.new_epoch = body.new_epoch();
+  return reply;
+}
+
+Result<Batch> decode_batch(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_batch()) return wrong_body("a batch");
+  wire::Batch& body = *in.mutable_batch();
+  Batch batch;
+  SKERRY_TRY(check_node(body.node()));
+  SKERRY_TRY(check_epoch(body.epoch()));
+  batch.node = body.node();
+  batch.epoch = body.epoch();
+  SKERRY_ASSIGN(batch.outbox_class, check_class(body.outbox_class()));
+  if (body.entries().empty()) return fail(Code::invalid, "a batch without entries");
+  if (static_cast<size_t>(body.entries_size()) > kBatchEntriesMax) {
+    return fail(Code::invalid, "a batch of {} entries: at most {} are accepted", body.entries_size(), kBatchEntriesMax);
+  }
+  batch.entries.reserve(static_cast<size_t>(body.entries_size()));
+  for (auto& entry : *body.mutable_entries()) {
+    SKERRY_ASSIGN(auto item, check_entry(entry));
+    const uint64_t expected = batch.entries.empty() ? std::max<uint64_t>(item.seq, 1) : batch.entries.back().seq + 1;
+    if (item.seq != expected) return fail(Code::invalid, "entry {} where {} was expected: entries are consecutive", item.seq, expected);
+    batch.entries.push_back(std::move(item));
+  }
+  return batch;
+}
+
+Result<BatchReply> decode_batch_reply(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_batch_reply()) return wrong_body("the answer to a batch");
+  const wire::BatchReply& body = in.batch_reply();
+  if (body.outcome() < 1 || body.outcome() > 5) return fail(Code::invalid, "unknown outcome {}: update this side", body.outcome());
+  SKERRY_TRY(check_seq(body.watermark()));
+  SKERRY_TRY(check_text("message", body.message()));
+  return BatchReply{static_cast<BatchOutcome>(body.outcome()), body.watermark(), body.message()};
+}
+
+}  // namespace skerry::sync

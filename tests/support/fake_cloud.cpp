@@ -1,0 +1,244 @@
+#include "tests/support/fake_cloud.h"
+
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "storage/record_format.h"
+#include "storage/sample_block.h"
+
+namespace skerry::test {
+namespace {
+
+constexpr const char* kDisk = "/hub";
+constexpr const char* kCopy = "/copy";
+
+bool take(int& n) {
+  if (n == 0) return false;
+  --n;
+  return true;
+}
+
+void must(const rocksdb::Status& status) {
+  if (!status.ok()) throw std::logic_error(status.ToString());
+}
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result.ok()) throw std::logic_error(result.error().message);
+  return std::move(result).value();
+}
+
+std::vector<std::string> identities(const storage::OutboxItem& item) {
+  switch (item.kind) {
+    case storage::EntryKind::samples: {
+      std::vector<std::string> all;
+      const Batch batch = must(storage::decode_block(must(Series::parse(item.subject)), item.payload));
+      for (int64_t time : batch.times) all.push_back(item.subject + "@" + std::to_string(time));
+      return all;
+    }
+    case storage::EntryKind::prediction:
+      return {"prediction " + std::to_string(storage::number(must(storage::decode_prediction(item.payload)).id))};
+    case storage::EntryKind::label: return {"label " + std::to_string(storage::number(must(storage::decode_label(item.payload)).id))};
+    case storage::EntryKind::model_delta:
+    case storage::EntryKind::model_event: break;
+  }
+  return {std::string(storage::to_string(item.kind)) + " " + item.subject};
+}
+
+}  // namespace
+
+class FakeCloud::Link final : public sync::Uplink {
+ public:
+  explicit Link(FakeCloud& cloud) : cloud_(cloud) {}
+  Result<sync::HelloReply> hello(const sync::Hello& message) override {
+    return cloud_.exchange<sync::HelloReply>(message, {.hello = true, .epoch = message.epoch});
+  }
+  Result<sync::BatchReply> send(const sync::Batch& message) override {
+    return cloud_.exchange<sync::BatchReply>(message, {.outbox_class = message.outbox_class, .epoch = message.epoch,
+                                                       .first = message.entries.front().seq, .last = message.entries.back().seq});
+  }
+  sync::Traffic traffic() const override { return cloud_.traffic_; }
+
+ private:
+  FakeCloud& cloud_;
+};
+
+FakeCloud::FakeCloud(const Clock& clock) : clock_(clock), memory_(rocksdb::NewMemEnv(rocksdb::Env::Default())) { open(); }
+FakeCloud::~FakeCloud() = default;
+
+std::unique_ptr<sync::Uplink> FakeCloud::uplink() { return std::make_unique<Link>(*this); }
+
+void FakeCloud::open() {
+  receiver_ = must(hub::Receiver::open({.path = kDisk, .name = "fake", .file_system = memory_->GetFileSystem()}, clock_));
+}
+
+void FakeCloud::restart() {
+  receiver_.reset();
+  open();
+}
+
+void FakeCloud::copy(const std::string& from, const std::string& to) {
+  must(memory_->CreateDirIfMissing(to));
+  std::vector<std::string> names;
+  must(memory_->GetChildren(to, &names));
+  for (const auto& name : names) must(memory_->DeleteFile(to + "/" + name));
+  names.clear();
+  must(memory_->GetChildren(from, &names));
+  for (const auto& name : names) {
+    std::string content;
+    must(rocksdb::ReadFileToString(memory_.get(), from + "/" + name, &content));
+    must(rocksdb::WriteStringToFile(memory_.get(), content, to + "/" + name));
+  }
+}
+
+void FakeCloud::save() {
+  receiver_.reset();
+  copy(kDisk, kCopy);
+  open();
+}
+
+void FakeCloud::restore() {
+  receiver_.reset();
+  copy(kCopy, kDisk);
+  open();
+}
+
+void FakeCloud::wipe() {
+  receiver_.reset();
+  memory_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+  open();
+}
+
+template <typename Reply, typename Message>
+Result<Reply> FakeCloud::exchange(const Message& message, Request request) {
+  const std::string bytes = sync::encode(message);
+  request.bytes = bytes.size();
+  request.at = clock_.steady();
+  for (std::string& late : std::exchange(late_, {})) {
+    Request ignored;
+    (void)serve(late, ignored);
+  }
+  auto reply = answer(bytes, request);
+  if (!reply.ok()) request.outcome = reply.error().message;
+  requests_.push_back(std::move(request));
+  if (!reply.ok()) return reply.error();
+  traffic_.received += reply->size();
+  auto decoded = [&] {
+    if constexpr (std::is_same_v<Reply, sync::HelloReply>) {
+      return sync::decode_hello_reply(*reply);
+    } else {
+      return sync::decode_batch_reply(*reply);
+    }
+  }();
+  if (!decoded.ok()) return fail(Code::corrupt, "{}", decoded.error().message);
+  return decoded;
+}
+
+// The link: what becomes of the bytes on their way there and back.
+Result<std::string> FakeCloud::answer(const std::string& bytes, Request& request) {
+  const Error silence = fail(Code::unavailable, "no answer");
+  if (!up_) return fail(Code::unavailable, "the link is down");
+  traffic_.sent += bytes.size();
+  if (take(lose_request_)) return silence;
+  if (take(delay_)) {
+    late_.push_back(bytes);
+    return silence;
+  }
+  std::string message = bytes;
+  if (take(corrupt_request_)) message[random_.below(message.size())] ^= static_cast<char>(1 << random_.below(8));
+  request.arrived = true;
+  if (take(duplicate_)) (void)serve(message, request);
+  auto reply = serve(message, request);
+  if (take(lose_ack_)) return silence;
+  if (!reply.ok()) return reply;
+  std::string heard = told(request.hello, *reply);
+  if (lie_ == Lie::server_error) return fail(Code::unavailable, "the hub answers 500: out of order");
+  if (take(corrupt_reply_)) heard[random_.below(heard.size())] ^= static_cast<char>(1 << random_.below(8));
+  return heard;
+}
+
+// The hub, honest.
+Result<std::string> FakeCloud::serve(const std::string& bytes, Request& request) {
+  if (auto hello = sync::decode_hello(bytes); hello.ok()) {
+    SKERRY_ASSIGN(auto reply, receiver_->hello(*hello));
+    request.outcome = "hello";
+    return sync::encode(reply);
+  }
+  auto batch = sync::decode_batch(bytes);
+  if (!batch.ok()) return fail(Code::invalid, "the hub refuses with 400: {}", batch.error().message);
+  SKERRY_ASSIGN(auto reply, receiver_->apply(*batch));
+  request.outcome = to_string(reply.outcome);
+  return sync::encode(reply);
+}
+
+// What a hub says that does not keep to the protocol.
+std::string FakeCloud::told(bool hello, std::string reply) const {
+  using sync::BatchOutcome;
+  sync::HelloReply greeting;
+  sync::BatchReply answer;
+  if (hello) {
+    greeting = must(sync::decode_hello_reply(reply));
+  } else {
+    answer = must(sync::decode_batch_reply(reply));
+  }
+  switch (lie_) {
+    case Lie::none:
+    case Lie::server_error: return reply;
+    case Lie::garbage: return "<html><body>Please log in to the hotel's network</body></html>";
+    case Lie::older_watermark:
+      for (auto& w : greeting.watermarks) w.seq /= 2;
+      answer.watermark /= 2;
+      break;
+    case Lie::acknowledges_the_future: answer = {BatchOutcome::applied, answer.watermark + 1'000'000, ""}; break;
+    case Lie::always_gap: answer = {BatchOutcome::gap, 0, ""}; break;
+    case Lie::refuses: answer = {BatchOutcome::refused, answer.watermark, "not today"}; break;
+    case Lie::holds_everything:
+      for (auto& w : greeting.watermarks) w.seq = 1'000'000'000;
+      break;
+  }
+  return hello ? sync::encode(greeting) : sync::encode(answer);
+}
+
+std::vector<FakeCloud::Request> FakeCloud::batches() const {
+  std::vector<Request> found;
+  std::copy_if(requests_.begin(), requests_.end(), std::back_inserter(found), [](const Request& r) { return !r.hello; });
+  return found;
+}
+
+std::set<std::string> FakeCloud::received_once() const {
+  std::set<std::string> all;
+  for (const hub::NodeInfo& node : must(receiver_->nodes())) {
+    for (storage::OutboxClass c : storage::kOutboxClasses) {
+      const Status status = receiver_->entries(node.node, c, [&](uint64_t, const storage::OutboxItem& item) {
+        for (std::string& id : identities(item)) {
+          if (!all.insert(id).second) throw std::logic_error("the hub holds '" + id + "' twice");
+        }
+        return true;
+      });
+      if (!status.ok()) throw std::logic_error(status.error().message);
+    }
+  }
+  return all;
+}
+
+std::map<storage::OutboxClass, std::set<uint64_t>> FakeCloud::sequences(const std::string& node) const {
+  std::map<storage::OutboxClass, std::set<uint64_t>> all;
+  uint64_t newest = 0;
+  for (const hub::NodeInfo& info : must(receiver_->nodes())) {
+    if (info.node == node) newest = info.epoch;
+  }
+  for (storage::OutboxClass c : storage::kOutboxClasses) {
+    const Status status = receiver_->entries(node, c, [&](uint64_t epoch, const storage::OutboxItem& item) {
+      if (epoch == newest) all[c].insert(item.seq);
+      return true;
+    });
+    if (!status.ok()) throw std::logic_error(status.error().message);
+  }
+  return all;
+}
+
+}  // namespace skerry::test

@@ -1,0 +1,95 @@
+// A hub that fails by order: the real hub::Receiver in memory, reached through the real bytes of the wire, with a request log. What it
+// holds is compared as sets of records, each of which may be there only once.
+// Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "hub/receiver.h"
+#include "sync/uplink.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace skerry::test {
+
+class FakeCloud {
+ public:
+  explicit FakeCloud(const Clock& clock);
+  ~FakeCloud();
+  FakeCloud(const FakeCloud&) = delete;
+  FakeCloud& operator=(const FakeCloud&) = delete;
+
+  // For a Syncer to own; the cloud must outlive it.
+  std::unique_ptr<sync::Uplink> uplink();
+  hub::Receiver& receiver() { return *receiver_; }
+
+  // --- the link
+  void down() { up_ = false; }                 // nothing arrives, nothing is answered
+  void up() { up_ = true; }
+  void lose_next_ack(int n = 1) { lose_ack_ = n; }           // applied, the answer is lost
+  void lose_next_request(int n = 1) { lose_request_ = n; }   // never arrives
+  void duplicate_next(int n = 1) { duplicate_ = n; }         // arrives twice; the second answer is heard
+  void corrupt_next_reply(int n = 1) { corrupt_reply_ = n; }      // one bit of the answer is wrong
+  void corrupt_next_request(int n = 1) { corrupt_request_ = n; }  // one bit of the message is wrong
+  void delay_next_request(int n = 1) { delay_ = n; }         // unanswered now; arrives just before the next exchange
+
+  // --- a hub that does not keep to the protocol
+  enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything };
+  void lie(Lie lie) { lie_ = lie; }
+
+  // --- the hub's disk
+  void restart();                              // kill -9 and start again
+  void save();                                 // keeps a copy of its disk...
+  void restore();                              // ...and goes back to it: what came since is lost
+  void wipe();                                 // a new, empty disk
+
+  struct Request {
+    bool hello = false;
+    storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+    uint64_t epoch = 0, first = 0, last = 0;
+    size_t bytes = 0;
+    SteadyTime at{};
+    bool arrived = false;
+    std::string outcome;                       // "applied", "duplicate", ..., or why there was no answer
+  };
+  const std::vector<Request>& requests() const { return requests_; }
+  std::vector<Request> batches() const;        // the requests that were not HELLOs
+
+  // What the hub holds of all nodes, one text per record: "imu{a=b}@TIME", "prediction 7", "label 3", "model_delta har/2". Throws
+  // std::logic_error when one is there twice or cannot be decoded. Records of different epochs count as one history.
+  std::set<std::string> received_once() const;
+  // (class, seq) of the newest epoch of a node.
+  std::map<storage::OutboxClass, std::set<uint64_t>> sequences(const std::string& node) const;
+
+ private:
+  class Link;
+  template <typename Reply, typename Message>
+  Result<Reply> exchange(const Message& message, Request request);
+  Result<std::string> answer(const std::string& bytes, Request& request);
+  Result<std::string> serve(const std::string& bytes, Request& request);
+  std::string told(bool hello, std::string reply) const;
+  void open();
+  void copy(const std::string& from, const std::string& to);
+
+  const Clock& clock_;
+  std::unique_ptr<rocksdb::Env> memory_;
+  std::unique_ptr<hub::Receiver> receiver_;
+  Random random_{1};
+  bool up_ = true;
+  int lose_ack_ = 0, lose_request_ = 0, duplicate_ = 0, corrupt_reply_ = 0, corrupt_request_ = 0, delay_ = 0;
+  Lie lie_ = Lie::none;
+  std::vector<std::string> late_;              // delayed messages
+  std::vector<Request> requests_;
+  sync::Traffic traffic_;
+};
+
+}  // namespace skerry::test
