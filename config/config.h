@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -47,9 +48,14 @@ struct Parsed {
   std::vector<Diagnostic> diagnostics;  // empty: config is good
 };
 
-// Relative paths are taken relative to node.data_dir (folders) or to the config file (replay data).
+// Every key at its default, with the folders still relative to node.data_dir.
+Config defaults();
+// node.data_dir is relative to the current folder; the other folders are relative to node.data_dir; replay data and programs are
+// relative to the config file. A file over 1 MiB or with a syntax error gives one diagnostic.
 Parsed parse(std::string_view toml, const std::filesystem::path& file);
 // Error: not_found, or invalid with every diagnostic in the message.
 Result<Config> load(const std::filesystem::path& file);
+// All keys with their defaults and what they mean, as TOML that parses back to the defaults.
+std::string reference();
 
 }  // namespace skerry::config

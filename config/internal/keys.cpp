@@ -1,0 +1,507 @@
+#include "config/internal/keys.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <type_traits>
+
+#include "base/units.h"
+
+namespace skerry::config {
+namespace {
+
+using namespace std::chrono_literals;
+using Wrong = std::optional<std::string>;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// ---- values as TOML
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else out += c;
+  }
+  return out + "\"";
+}
+
+std::string as_text(const std::string& text) { return text; }
+std::string as_text(const std::filesystem::path& path) { return path.generic_string(); }
+
+std::string show_number(double value) {
+  std::string out = fmt::format("{}", value);
+  return out.find_first_of(".e") == std::string::npos && std::isfinite(value) ? out + ".0" : out;
+}
+
+// Exactly, in the largest unit that divides it.
+std::string show_bytes(uint64_t bytes) {
+  static constexpr std::pair<const char*, int> kUnits[] = {{"GiB", 30}, {"MiB", 20}, {"KiB", 10}};
+  for (const auto& [unit, shift] : kUnits) {
+    if (bytes != 0 && bytes % (1ULL << shift) == 0) return fmt::format("{} {}", bytes >> shift, unit);
+  }
+  return fmt::format("{} B", bytes);
+}
+
+std::string show_duration(Duration duration) {
+  static constexpr std::pair<const char*, int64_t> kUnits[] = {
+      {"d", 86'400'000'000'000}, {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1000}};
+  for (const auto& [unit, ns] : kUnits) {
+    if (duration.count() != 0 && duration.count() % ns == 0) return fmt::format("{}{}", duration.count() / ns, unit);
+  }
+  return duration.count() == 0 ? "0s" : fmt::format("{}ns", duration.count());
+}
+
+Wrong expected(const char* what, const Value& value) { return fmt::format("expected {}, found {}", what, value.kind()); }
+
+Wrong outside(const std::string& found, const std::string& range) { return fmt::format("{} is out of range: choose {}", found, range); }
+
+// ---- key types. `at` gives the member of the target that the key fills.
+
+template <typename T, typename At>
+Key<T> flag(std::string name, At at, std::string doc) {
+  return {std::move(name), "true or false", std::move(doc),
+          [at](const T& t) { return at(const_cast<T&>(t)) ? "true" : "false"; },
+          [at](const Value& v, T& t) -> Wrong {
+            const bool* b = v.as<bool>();
+            if (b == nullptr) return expected("true or false", v);
+            at(t) = *b;
+            return {};
+          }};
+}
+
+template <typename T, typename At>
+Key<T> whole(std::string name, At at, int64_t least, int64_t most, std::string doc) {
+  const std::string range = fmt::format("{} to {}", least, most);
+  return {std::move(name), "whole number, " + range, std::move(doc),
+          [at](const T& t) { return fmt::format("{}", at(const_cast<T&>(t))); },
+          [at, least, most, range](const Value& v, T& t) -> Wrong {
+            const int64_t* n = v.as<int64_t>();
+            if (n == nullptr) return expected("a whole number", v);
+            if (*n < least || *n > most) return outside(std::to_string(*n), range);
+            at(t) = static_cast<std::decay_t<decltype(at(t))>>(*n);
+            return {};
+          }};
+}
+
+template <typename T, typename At>
+Key<T> number(std::string name, At at, double least, double most, std::string doc) {
+  const std::string range = most == kInfinity ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
+  return {std::move(name), "number, " + range, std::move(doc),
+          [at](const T& t) { return show_number(at(const_cast<T&>(t))); },
+          [at, least, most, range](const Value& v, T& t) -> Wrong {
+            double n = 0;
+            if (const double* real = v.as<double>()) n = *real;
+            else if (const int64_t* integer = v.as<int64_t>()) n = static_cast<double>(*integer);
+            else return expected("a number", v);
+            if (!(n >= least && n <= most) || !std::isfinite(n)) return outside(fmt::format("{}", n), range);
+            at(t) = n;
+            return {};
+          }};
+}
+
+template <typename T, typename At>
+Key<T> bytes(std::string name, At at, uint64_t least, uint64_t most, std::string doc) {
+  const std::string range = fmt::format("{} to {}", show_bytes(least), show_bytes(most));
+  return {std::move(name), "size, " + range, std::move(doc),
+          [at](const T& t) { return quoted(show_bytes(at(const_cast<T&>(t)))); },
+          [at, least, most, range](const Value& v, T& t) -> Wrong {
+            uint64_t n = 0;
+            if (const std::string* text = v.as<std::string>()) {
+              Result<uint64_t> parsed = parse_bytes(*text);
+              if (!parsed) return parsed.error().message;
+              n = *parsed;
+            } else if (const int64_t* integer = v.as<int64_t>(); integer != nullptr && *integer >= 0) {
+              n = static_cast<uint64_t>(*integer);
+            } else {
+              return expected("a size like \"64 MiB\"", v);
+            }
+            if (n < least || n > most) return outside(show_bytes(n), range);
+            at(t) = static_cast<std::decay_t<decltype(at(t))>>(n);
+            return {};
+          }};
+}
+
+template <typename T, typename At>
+Key<T> duration(std::string name, At at, Duration least, Duration most, std::string doc) {
+  const std::string range = fmt::format("{} to {}", show_duration(least), show_duration(most));
+  return {std::move(name), "duration, " + range, std::move(doc),
+          [at](const T& t) { return quoted(show_duration(at(const_cast<T&>(t)))); },
+          [at, least, most, range](const Value& v, T& t) -> Wrong {
+            const std::string* text = v.as<std::string>();
+            if (text == nullptr) return expected("a duration like \"250ms\", \"30s\" or \"48h\"", v);
+            Result<Duration> parsed = parse_duration(*text);
+            if (!parsed) return parsed.error().message;
+            if (*parsed < least || *parsed > most) return outside(show_duration(*parsed), range);
+            at(t) = *parsed;
+            return {};
+          }};
+}
+
+using Rule = Wrong (*)(const std::string&);
+
+template <typename T, typename At>
+Key<T> text(std::string name, At at, std::string type, Rule rule, std::string doc) {
+  return {std::move(name), std::move(type), std::move(doc),
+          [at](const T& t) { return quoted(as_text(at(const_cast<T&>(t)))); },
+          [at, rule](const Value& v, T& t) -> Wrong {
+            const auto* found = v.as<std::string>();
+            if (found == nullptr) return expected("a text in quotes", v);
+            if (Wrong wrong = rule(*found)) return wrong;
+            at(t) = *found;
+            return {};
+          }};
+}
+
+template <typename T, typename At, typename Enum>
+Key<T> choice(std::string name, At at, std::vector<std::pair<std::string, Enum>> choices, std::string doc) {
+  std::vector<std::string> names;
+  std::string listed;
+  for (const auto& [choice_name, value] : choices) {
+    names.push_back(choice_name);
+    listed += (listed.empty() ? "\"" : ", \"") + choice_name + "\"";
+  }
+  return {std::move(name), "one of " + listed, std::move(doc),
+          [at, choices](const T& t) {
+            for (const auto& [choice_name, value] : choices) {
+              if (at(const_cast<T&>(t)) == value) return quoted(choice_name);
+            }
+            return quoted("");
+          },
+          [at, choices, names, listed](const Value& v, T& t) -> Wrong {
+            const std::string* found = v.as<std::string>();
+            if (found == nullptr) return expected(("one of " + listed).c_str(), v);
+            for (const auto& [choice_name, value] : choices) {
+              if (choice_name != *found) continue;
+              at(t) = value;
+              return {};
+            }
+            const std::string near = nearest(*found, names);
+            return fmt::format("'{}' is not a choice: write one of {}{}", found->substr(0, 64), listed,
+                               near.empty() ? "" : ", perhaps \"" + near + "\"");
+          }};
+}
+
+template <typename T, typename At>
+Key<T> time(std::string name, At at, bool zero_is_empty, std::string doc) {
+  return {std::move(name), "time, RFC 3339", std::move(doc),
+          [at, zero_is_empty](const T& t) {
+            const int64_t ns = at(const_cast<T&>(t));
+            return quoted(zero_is_empty && ns == 0 ? "" : format_time(ns));
+          },
+          [at, zero_is_empty](const Value& v, T& t) -> Wrong {
+            const std::string* found = v.as<std::string>();
+            if (found == nullptr) return expected("a time in quotes like \"2026-11-23T08:04:16Z\"", v);
+            if (zero_is_empty && found->empty()) {
+              at(t) = 0;
+              return {};
+            }
+            Result<int64_t> parsed = parse_time(*found);
+            if (!parsed) return parsed.error().message;
+            at(t) = *parsed;
+            return {};
+          }};
+}
+
+Wrong any_path(const std::string& path) {
+  if (path.size() > 4096) return "a path has at most 4096 bytes";
+  if (path.find('\0') != std::string::npos) return "a path has no zero byte";
+  return {};
+}
+
+Wrong some_path(const std::string& path) {
+  if (path.empty()) return "a path is needed here, it is empty";
+  return any_path(path);
+}
+
+// Towards the hub, in tags and as a folder's name.
+Wrong plain_name(const std::string& name) {
+  const bool plain = !name.empty() && name.size() <= 64 && name.front() != '.' && name.front() != '-' &&
+                     std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; });
+  if (plain) return {};
+  return fmt::format("'{}' is not a name: use 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit", name.substr(0, 64));
+}
+
+Wrong printable(const std::string& name) {
+  if (name.size() > kNameBytesMax) return fmt::format("a name has at most {} bytes", kNameBytesMax);
+  if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20; })) return "a name has no control characters";
+  return {};
+}
+
+Wrong stream_pattern(const std::string& name) {
+  if (name.empty()) return "a stream's name is needed: write e.g. \"imu\", or \"*\" for all";
+  const size_t star = name.find('*');
+  if (star != std::string::npos && star + 1 != name.size()) {
+    return fmt::format("'{}': a '*' may only stand at the end, e.g. \"pump*\"", name.substr(0, 64));
+  }
+  return printable(name);
+}
+
+Wrong ip_address(const std::string& address) {
+  unsigned char buffer[sizeof(in6_addr)];
+  if (::inet_pton(AF_INET, address.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, address.c_str(), buffer) == 1) return {};
+  return fmt::format("'{}' is not an IP address: write e.g. \"127.0.0.1\", or \"0.0.0.0\" for all interfaces", address.substr(0, 64));
+}
+
+// http://host[:port][/path]
+Wrong hub_url(const std::string& url) {
+  const auto wrong = [&] {
+    return fmt::format("'{}' is not an address of a hub: write e.g. \"http://hub.example:8470\"", url.substr(0, 128));
+  };
+  std::string_view rest = url;
+  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  else if (rest.starts_with("https://")) rest.remove_prefix(8);
+  else return wrong();
+  const std::string_view authority = rest.substr(0, rest.find('/'));
+  if (std::any_of(rest.begin(), rest.end(), [](unsigned char c) { return c <= 0x20 || c >= 0x7f; })) return wrong();
+  const size_t colon = authority.ends_with(']') ? std::string_view::npos : authority.rfind(':');
+  if (authority.substr(0, colon).empty() || url.size() > 1024) return wrong();
+  if (colon == std::string_view::npos) return {};
+  const std::string_view port = authority.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
+  if (!digits || std::stoi(std::string(port)) < 1 || std::stoi(std::string(port)) > 65535) return wrong();
+  return {};
+}
+
+// A table of texts, e.g. tags = { site = "north" }.
+template <typename T, typename At>
+Key<T> texts_by_name(std::string name, At at, std::string doc) {
+  return {std::move(name), "table of texts", std::move(doc),
+          [at](const T& t) {
+            std::string out;
+            for (const auto& [key, value] : at(const_cast<T&>(t))) out += (out.empty() ? " " : ", ") + quoted(key) + " = " + quoted(value);
+            return out.empty() ? std::string("{}") : "{" + out + " }";
+          },
+          [at](const Value& v, T& t) -> Wrong {
+            const Table* table = v.as<Table>();
+            if (table == nullptr) return expected("a table like { site = \"north\" }", v);
+            if (table->size() > kTagsMax) return fmt::format("{} entries: at most {} are allowed", table->size(), kTagsMax);
+            std::map<std::string, std::string> out;
+            for (const Member& m : *table) {
+              const std::string* found = m.value.front().template as<std::string>();
+              if (found == nullptr) return fmt::format("'{}': {}", m.key, *expected("a text in quotes", m.value.front()));
+              if (m.key.empty() || found->empty()) return fmt::format("'{}': neither name nor value may be empty", m.key);
+              if (Wrong wrong = printable(m.key)) return wrong;
+              if (Wrong wrong = printable(*found)) return wrong;
+              out[m.key] = *found;
+            }
+            at(t) = std::move(out);
+            return {};
+          }};
+}
+
+template <typename T, typename At>
+Key<T> conditions(std::string name, At at, std::string doc) {
+  return {std::move(name), "list of conditions", std::move(doc),
+          [at](const T& t) {
+            std::string out;
+            for (const std::string& item : at(const_cast<T&>(t))) out += (out.empty() ? "" : ", ") + quoted(item);
+            return "[" + out + "]";
+          },
+          [at](const Value& v, T& t) -> Wrong {
+            const Array* array = v.as<Array>();
+            if (array == nullptr) return expected("a list like [\"normal\", \"bearing\"]", v);
+            if (array->size() > 1000) return "at most 1000 conditions are allowed";
+            std::vector<std::string> out;
+            for (const Value& item : *array) {
+              const std::string* found = item.as<std::string>();
+              if (found == nullptr) return expected("conditions as texts in quotes", item);
+              const auto& known = plugins::kPumpConditions;
+              if (std::find(known.begin(), known.end(), *found) == known.end()) {
+                const std::string near = nearest(*found, known);
+                return fmt::format("'{}' is not a condition: normal, imbalance, misalignment, bearing and cavitation are{}",
+                                   found->substr(0, 64), near.empty() ? "" : ", perhaps \"" + near + "\"");
+              }
+              out.push_back(*found);
+            }
+            at(t) = std::move(out);
+            return {};
+          }};
+}
+
+// The member of a target, as a function of it. Only for this table.
+#define AT(member) [](auto& c) -> auto& { return c.member; }
+#define IN(options_type, member) [](SourceConfig& c) -> auto& { return std::get<plugins::options_type>(c.options).member; }
+
+constexpr uint64_t KiB = 1 << 10, MiB = 1 << 20, GiB = 1ULL << 30;
+using C = Config;
+using S = SourceConfig;
+constexpr const char* kFolder = "folder, relative to data_dir";
+constexpr const char* kProgram = "file, relative to this one";
+
+std::vector<Section<Config>> make_sections() {
+  std::vector<Section<Config>> out;
+  out.push_back({"node", "Who this node is and where its data lies.", {
+    text<C>("name", AT(node.name), "name", plain_name, "Towards the hub. Two nodes of one hub must not share a name."),
+    text<C>("data_dir", AT(node.data_dir), "folder, relative to the current one", some_path, "Everything the node keeps: store, models, jobs."),
+  }});
+  out.push_back({"http", "The REST API. There is no authentication yet: keep it on the loopback address or behind a gateway.", {
+    text<C>("address", AT(node.http.address), "IP address", ip_address, "Where to listen."),
+    whole<C>("port", AT(node.http.port), 0, 65535, "0: any free port."),
+    bytes<C>("body_max", AT(node.http.body_bytes_max), 1 * KiB, 1 * GiB, "Larger request bodies are refused with 413."),
+    bytes<C>("header_max", AT(node.http.header_bytes_max), 1 * KiB, 1 * MiB, "Larger request headers are refused with 431."),
+    duration<C>("request_timeout", AT(node.http.request_timeout), 100ms, 1h, "From the first byte of a request to its last."),
+    duration<C>("idle_timeout", AT(node.http.idle_timeout), 100ms, 24h, "Between two requests of a connection."),
+    whole<C>("connections_max", AT(node.http.connections_max), 1, 100'000, "Further connections are refused with 503."),
+    whole<C>("threads", AT(node.http.threads), 1, 64, "That serve requests."),
+  }});
+  out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
+    text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
+    duration<C>("sync_interval", AT(storage.sync_interval), 1ms, 1h, "How much of a stream with durability \"interval\" a power cut may take."),
+    bytes<C>("write_buffer", AT(storage.write_buffer_bytes), 64 * KiB, 1 * GiB, "Memory for records before they become a file."),
+    bytes<C>("block_cache", AT(storage.block_cache_bytes), 0, 64 * GiB, "Memory for reading."),
+    bytes<C>("wal_max", AT(storage.wal_bytes_max), 1 * MiB, 64 * GiB, "Disk for the write-ahead log."),
+    whole<C>("open_files_max", AT(storage.open_files_max), 16, 100'000, "Files that the database keeps open."),
+    duration<C>("acked_grace", AT(storage.acked_grace), 0s, 24h * 365, "Outbox entries stay for this long after the hub acknowledged them."),
+    whole<C>("examples_per_class_max", AT(storage.examples_per_class_max), 1, 1'000'000, "Per model; the oldest labelled window of a class goes first."),
+    time<C>("time_min", AT(storage.time_min_ns), false, "Older records are refused: most likely their time has the wrong unit."),
+    duration<C>("time_ahead_max", AT(storage.time_ahead_max), 0s, 24h * 3650, "Records newer than now plus this are refused."),
+  }});
+  out.push_back({"inference", "Models and what answers with them.", {
+    text<C>("models", AT(inference.models), kFolder, some_path, "Model packages: NAME/VERSION/."),
+    text<C>("torch_runtime", AT(inference.torch_runtime), kProgram, any_path, "libskerry_torch_runtime.so; empty: beside the program."),
+    bytes<C>("package_max", AT(inference.package_bytes_max), 1 * KiB, 64 * GiB, "Larger model packages are refused."),
+    whole<C>("batch_max", AT(inference.batch_max), 1, 65536, "Rows of the first dimension in one inference request."),
+  }});
+  out.push_back({"learning", "Fine-tuning on the node, from its own labels.", {
+    flag<C>("enabled", AT(learning.enabled), "Whether to train at all."),
+    text<C>("jobs", AT(learning.jobs), kFolder, some_path, "A folder per training job."),
+    text<C>("worker", AT(learning.worker), kProgram, any_path, "skerry-worker; empty: beside the program."),
+    duration<C>("check_interval", AT(learning.check_interval), 10ms, 24h, "How often to ask whether there is reason to train."),
+    duration<C>("job_time_max", AT(learning.job_time_max), 1s, 24h * 7, "A job that takes longer is stopped and counted as failed."),
+    bytes<C>("job_memory_max", AT(learning.job_memory_bytes_max), 64 * MiB, 1024 * GiB, "A worker that uses more is stopped."),
+    whole<C>("jobs_kept", AT(learning.jobs_kept), 0, 10'000, "Finished job folders to keep; older ones are removed."),
+    number<C>("idle_cpu_below", AT(learning.idle_cpu_below), 0, 1, "Training may start below this share of all cores (used by others) ..."),
+    number<C>("busy_cpu_above", AT(learning.busy_cpu_above), 0, 1, "... and pauses above this one."),
+    number<C>("idle_requests_below", AT(learning.idle_requests_below), 0, 1e9, "The same with inferences per second."),
+    number<C>("busy_requests_above", AT(learning.busy_requests_above), 0, 1e9, "The same with inferences per second."),
+    duration<C>("idle_for", AT(learning.idle_for), 0s, 24h, "The device must have been idle for this long."),
+    duration<C>("holdout_stretch", AT(learning.holdout_stretch), 1s, 24h * 30, "Labels are held out for judging candidates in whole stretches of time of this length."),
+    number<C>("holdout_share", AT(learning.holdout_share), 0.01, 0.9, "Share of the stretches that is held out."),
+  }});
+  out.push_back({"sync", "Store and forward to the hub.", {
+    flag<C>("enabled", AT(sync.enabled), "false: nothing leaves this node."),
+    text<C>("hub", AT(sync.hub), "http or https address", hub_url, "Where the hub listens."),
+    bytes<C>("rate_max", AT(sync.rate_bytes_per_second), 0, 64 * GiB, "Cap on the uplink, per second; 0: none."),
+    bytes<C>("burst", AT(sync.burst_bytes), 1 * KiB, 1 * GiB, "What may be sent at once under the cap."),
+    bytes<C>("batch_max", AT(sync.batch_bytes_max), 1 * KiB, 16 * MiB, "Of one message, before compression."),
+    duration<C>("request_timeout", AT(sync.request_timeout), 100ms, 1h, "An answer that takes longer counts as lost."),
+    duration<C>("backoff_min", AT(sync.backoff_min), 1ms, 24h, "After a failure, wait at least this long ..."),
+    duration<C>("backoff_max", AT(sync.backoff_max), 1ms, 24h * 7, "... and at most this long, growing in between."),
+    duration<C>("probe_interval", AT(sync.probe_interval), 100ms, 24h, "Says hello when there is nothing to send."),
+  }});
+  out.push_back({"log", "Lines for people, on the standard error output.", {
+    choice<C>("level", AT(log.level),
+              std::vector<std::pair<std::string, log::Level>>{{"debug", log::Level::debug}, {"info", log::Level::info}, {"warn", log::Level::warn}, {"error", log::Level::error}, {"off", log::Level::off}},
+              "The least urgent lines to write."),
+    flag<C>("json", AT(log.json), "A JSON object per line."),
+    whole<C>("lines_per_minute_max", AT(log.lines_per_minute_max), 1, 1'000'000, "Of one level; what is more is counted and summed up in one line."),
+  }});
+  return out;
+}
+
+Key<S> operator_share() {
+  return number<S>("operator_share", AT(operator_share), 0, 1,
+                   "This share of what is known to be true is given as labels, as an operator would; 0: none.");
+}
+
+std::vector<Section<SourceConfig>> make_source_sections() {
+  std::vector<Section<SourceConfig>> out;
+  auto name = [] { return text<S>("name", AT(name), "name", plain_name, "For status and logs; each source needs its own. Default: its type."); };
+  auto start = [](auto at) { return time<S>("start", at, true, "Time of the first record; empty: now."); };
+  out.push_back({"source", "The machine's own sensors: cpu, memory, disk, network, temperature.", {
+    name(),
+    number<S>("rate_hz", IN(HostOptions, rate_hz), 1, 10, "Records per second of each stream."),
+    text<S>("root", IN(HostOptions, root), "folder", some_path, "Where proc and sys lie, e.g. in a container that sees its host's."),
+  }});
+  out.push_back({"source", "Recorded data: a CSV file, or a folder with meta.json, index.csv and an .npy.", {
+    name(), operator_share(),
+    text<S>("path", IN(ReplayOptions, path), "file or folder, relative to this file", some_path, "What to play."),
+    number<S>("speed", IN(ReplayOptions, speed), 0, 1e6, "Times real time; 0: as fast as possible."),
+    text<S>("stream", IN(ReplayOptions, stream), "stream name", printable, "Empty: from the file's name."),
+    texts_by_name<S>("tags", IN(ReplayOptions, tags), "For every record."),
+    texts_by_name<S>("select", IN(ReplayOptions, select), "Index columns that must match, e.g. { subject = \"4\" } or { subject = \"1,2,3\" }; folders only."),
+    start(IN(ReplayOptions, start_ns)),
+    duration<S>("batch", IN(ReplayOptions, batch), 1ms, 24h, "Record time that is handed over at once."),
+  }});
+  out.push_back({"source", "A simulated pump with a three-axis accelerometer, for trying things out.", {
+    name(), operator_share(),
+    text<S>("machine", IN(PumpOptions, machine), "name", plain_name, "Which machine: its tag, and what is particular about it."),
+    whole<S>("seed", IN(PumpOptions, seed), 0, std::numeric_limits<int64_t>::max(), "Another seed, another machine of that name."),
+    number<S>("rate_hz", IN(PumpOptions, rate_hz), 100, 10'000, "Of the accelerometer."),
+    number<S>("speed", IN(PumpOptions, speed), 0, 1e6, "Times real time; 0: as fast as possible."),
+    duration<S>("state_length", IN(PumpOptions, state_length), 100ms, 24h * 365, "How long a condition lasts before the next is drawn."),
+    number<S>("drift_per_hour", IN(PumpOptions, drift_per_hour), 0, 10, "Drift of the sensor's gain and offset."),
+    duration<S>("batch", IN(PumpOptions, batch), 1ms, 1h, "Record time that is handed over at once."),
+    start(IN(PumpOptions, start_ns)),
+    conditions<S>("script", IN(PumpOptions, script), "Conditions in turn instead of drawing them: normal, imbalance, misalignment, bearing, cavitation."),
+  }});
+  return out;
+}
+
+}  // namespace
+
+const std::vector<Section<Config>>& sections() {
+  static const std::vector<Section<Config>> all = make_sections();
+  return all;
+}
+
+const Section<storage::StreamRule>& stream_section() {
+  using R = storage::StreamRule;
+  using storage::Durability;
+  static const Section<R> section{"storage.stream", "Rules for streams; the first whose name matches wins. Without any, every stream has the values below.", {
+    text<R>("name", AT(name), "stream name, may end in *", stream_pattern, "Which streams."),
+    choice<R>("durability", AT(durability),
+              std::vector<std::pair<std::string, Durability>>{{"batch", Durability::batch}, {"interval", Durability::interval}, {"os", Durability::os}},
+              "What an acknowledged record survives: batch: a power cut; interval: a power cut, but for the last sync_interval; os: a crash of the program."),
+    flag<R>("sync", AT(sync), "Whether its records go to the hub."),
+  }};
+  return section;
+}
+
+const Section<SourceConfig>& source_section(SourceType type) {
+  static const std::vector<Section<SourceConfig>> all = make_source_sections();
+  return all[static_cast<size_t>(type)];
+}
+
+SourceConfig default_source(SourceType type) {
+  SourceConfig out;
+  out.name = kSourceTypes[static_cast<size_t>(type)];
+  switch (type) {
+    case SourceType::host: out.options = plugins::HostOptions{}; break;
+    case SourceType::replay: out.options = plugins::ReplayOptions{}; break;
+    case SourceType::simulate: out.options = plugins::PumpOptions{}; break;
+  }
+  return out;
+}
+
+// Levenshtein's distance, adjacent swaps counting once (Damerau 1964); a third of the letters may be wrong.
+std::string nearest(const std::string& wanted, const std::vector<std::string>& known) {
+  if (wanted.size() > 64) return "";
+  std::string best;
+  size_t best_distance = std::max<size_t>(1, wanted.size() / 3) + 1;
+  for (const std::string& candidate : known) {
+    const size_t n = wanted.size(), m = candidate.size();
+    std::vector<std::vector<size_t>> d(n + 1, std::vector<size_t>(m + 1));
+    for (size_t i = 0; i <= n; ++i) d[i][0] = i;
+    std::iota(d[0].begin(), d[0].end(), size_t{0});
+    for (size_t i = 1; i <= n; ++i) {
+      for (size_t j = 1; j <= m; ++j) {
+        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (wanted[i - 1] != candidate[j - 1])});
+        if (i > 1 && j > 1 && wanted[i - 1] == candidate[j - 2] && wanted[i - 2] == candidate[j - 1]) {
+          d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+        }
+      }
+    }
+    if (d[n][m] < best_distance) {
+      best = candidate;
+      best_distance = d[n][m];
+    }
+  }
+  return best;
+}
+
+}  // namespace skerry::config
