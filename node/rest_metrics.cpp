@@ -116,6 +116,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("sync_batches_total", "Batches sent.", s.sync.batches);
   f.counter("sync_repeated_total", "Batches sent again because their answer was lost.", s.sync.repeated);
   f.counter("sync_failures_total", "Exchanges that failed.", s.sync.failures);
+  f.counter("sync_lost_at_hub_total", "Entries that the hub acknowledged and lost.", s.sync.lost_at_hub);
   f.counter("sync_sent_bytes_total", "Bytes of bodies sent to the hub.", s.sync.traffic.sent);
   f.counter("sync_received_bytes_total", "Bytes of bodies received from the hub.", s.sync.traffic.received);
   f.counter("learning_jobs_started_total", "Jobs given to the worker.", s.learning.jobs_started);

@@ -52,6 +52,8 @@ json sync_json(const sync::SyncStatus& s) {
           {"repeated", s.repeated},
           {"failures", s.failures},
           {"records", s.records},
+          {"lost_at_hub", s.lost_at_hub},
+          {"epochs_begun", s.epochs_begun},
           {"bytes_sent", s.traffic.sent},
           {"bytes_received", s.traffic.received},
           {"decisions", decisions}};

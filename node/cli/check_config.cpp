@@ -8,6 +8,11 @@
 namespace skerry::cli {
 
 int check_config(const Common& common, const CheckConfigOptions& options) {
+  if (options.reference) {
+    std::fputs(config::reference().c_str(), stdout);
+    return 0;
+  }
+  if (options.file.empty()) return failed(common, fail(Code::invalid, "name a file, or write --reference for all keys with their defaults"));
   auto toml = read_file(options.file, 4 << 20);
   if (!toml.ok()) return failed(common, toml.error());
   config::Parsed parsed = config::parse(*toml, options.file);

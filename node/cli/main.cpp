@@ -110,7 +110,8 @@ void add_rest(CLI::App& app, Arguments& a) {
   replay->add_flag("--labels", a.replay.labels, "give what the recording knows as labels");
 
   auto* check = command(app, a, "check-config", "every mistake of a configuration at once", "skerry check-config config/quickstart.toml");
-  check->add_option("file", a.check.file, "TOML file")->required();
+  check->add_option("file", a.check.file, "TOML file");
+  check->add_flag("--reference", a.check.reference, "print every key with its default and what it means");
 }
 
 // "subject=4" pairs. Returns false after saying what is wrong.

@@ -1,0 +1,169 @@
+// Writing, querying and labelling over REST.
+#include "tests/node/rest_fixture.h"
+
+using namespace skerry;
+using namespace skerry::test;
+using Catch::Matchers::Contains;
+using nlohmann::json;
+
+namespace {
+
+constexpr int64_t kStart = 1'764'000'000'000'000'000;  // SimClock's first time
+
+std::string encoded(const std::string& text) { return http::percent_encode(text); }
+
+}  // namespace
+
+TEST_CASE("REST: both write endpoints take line protocol and answer 204") {
+  RestFixture f;
+  CHECK(f.post("/write?db=site&precision=s", "room t=20.5 1764000000\n").status == 204);
+  CHECK(f.post("/api/v2/write?org=o&bucket=b&precision=ms", "room t=21 1764000001000\n").status == 204);
+  CHECK(f.post("/api/v2/write", "room t=21.5\n").status == 204);  // now
+  CHECK(f.post("/write", "").status == 204);
+  json answer = f.get_json("/v1/query?series=room");
+  CHECK(answer["rows"] == json::array({{"2025-11-24T16:00:00Z", 21.5}, {"2025-11-24T16:00:01Z", 21.0}}));  // the clock stands at the first time
+  CHECK(f.node().status().records == 3);
+}
+
+TEST_CASE("REST: a body with one bad line is refused whole, with the line and the remedy") {
+  RestFixture f;
+  struct Bad {
+    std::string body, says;
+  };
+  for (const Bad& bad : std::vector<Bad>{{"room t=1 1764000000000000000\nroom t=NaN 1764000000000000001\n", "line 2, column 8"},
+                                         {"room t=1 1764000000000000000\nroom t=1 1764000000\n", "1970"},
+                                         {"room t=1 1764000000000000000\nroom t=1 7258118400000000000\n", "2200"},
+                                         {"room t=1 1764000000000000000\nroom t=1i 1764000000000000001\n", "line 1"},
+                                         {"room t=1 1764000000000000000\n{\"json\":1}\n", "line 2"}}) {
+    CHECK_THAT(f.refusal(f.post("/write", bad.body), 400), Contains(bad.says));
+    json v2 = f.json(f.post("/api/v2/write", bad.body));
+    CHECK(v2["code"] == "invalid");
+    CHECK_THAT(v2["message"].get<std::string>(), Contains(bad.says));
+  }
+  CHECK(f.get_json("/v1/streams")["streams"].empty());
+  CHECK_THAT(f.refusal(f.post("/write?precision=fortnight", "room t=1\n"), 400), Contains("precision"));
+  CHECK_THAT(f.refusal(f.post("/write", "\x1f\x8b", {{"Content-Encoding", "gzip"}}), 415), Contains("gzip") && Contains("identity"));
+}
+
+TEST_CASE("REST: a field that changes its type against what is stored is refused, naming the field") {
+  RestFixture f;
+  REQUIRE(f.post("/write", "room t=1\n").status == 204);
+  CHECK_THAT(f.refusal(f.post("/write", "room t=\"warm\"\n"), 400), Contains("t"));
+  CHECK(f.get_json("/v1/query?series=room")["rows"].size() == 1);
+}
+
+TEST_CASE("REST: query gives JSON and CSV, the oldest first, and says when there is more") {
+  RestFixture f;
+  REQUIRE(f.post("/write", "room,site=a\\ b t=1.5,on=true,n=3i,text=\"x,\\\"y\\\"\" 1764000000000000000\n"
+                           "room,site=a\\ b t=2.5 1764000001000000000\n"
+                           "room,site=a\\ b t=3.5 1764000002500000000\n").status == 204);
+  const std::string base = "/v1/query?series=" + encoded("room{site=a b}");
+  json all = f.get_json(base);
+  CHECK(all["series"] == "room{site=a b}");
+  CHECK(all["truncated"] == false);
+  REQUIRE(all["rows"].size() == 3);
+  json fields = all["fields"];
+  CHECK(fields.size() == 4);
+
+  json two = f.get_json(base + "&fields=t,n&limit=2");
+  CHECK(two["truncated"] == true);
+  CHECK(two["fields"].size() == 2);
+  REQUIRE(two["rows"].size() == 2);
+  size_t t = two["fields"][0] == "t" ? 1 : 2, n = 3 - t;
+  CHECK(two["rows"][0][t] == 1.5);
+  CHECK(two["rows"][0][n] == 3);
+  CHECK(two["rows"][1][n].is_null());
+
+  CHECK(f.get_json(base + "&from=2025-11-24T16:00:01Z&to=1764000002500000000")["rows"].size() == 1);
+
+  auto csv = f.get(base + "&format=csv&fields=t");
+  CHECK_THAT(csv.content_type, Contains("text/csv"));
+  CHECK(csv.body == "time,t\n2025-11-24T16:00:00Z,1.5\n2025-11-24T16:00:01Z,2.5\n2025-11-24T16:00:02.5Z,3.5\n");
+  CHECK_THAT(f.get(base + "&format=csv&fields=text&limit=1").body, Contains("\"x,\"\"y\"\"\""));
+
+  json streams = f.get_json("/v1/streams")["streams"];
+  REQUIRE(streams.size() == 1);
+  CHECK(streams[0]["series"] == "room{site=a b}");
+  CHECK(streams[0]["records"] == 3);
+  CHECK(streams[0]["last"] == "2025-11-24T16:00:02.5Z");
+}
+
+TEST_CASE("REST: a query that makes no sense is refused with the parameter's name") {
+  RestFixture f;
+  REQUIRE(f.post("/write", "room t=1\n").status == 204);
+  CHECK_THAT(f.refusal(f.get("/v1/query"), 400), Contains("series"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=" + encoded("room{")), 400), Contains("series"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=cellar"), 404), Contains("cellar"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&limit=0"), 400), Contains("limit"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&limit=1e9"), 400), Contains("limit"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&from=yesterday"), 400), Contains("from"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&from=2025-01-02T00:00:00Z&to=2025-01-01T00:00:00Z"), 400), Contains("from"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&format=xml"), 400), Contains("xml"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&fields=nope"), 400), Contains("nope"));
+}
+
+TEST_CASE("REST: windows are answered, listed and labelled, by prediction and by stretch") {
+  RestFixture f;
+  REQUIRE(f.post("/write", imu_lines(kStart, 12, 1.0)).status == 204);
+  f.clock().advance(std::chrono::seconds(1));
+  f.answer_windows();
+  json list = f.get_json("/v1/predictions?model=toy")["predictions"];
+  REQUIRE(list.size() == 5);  // 12 records, windows of 4 every 2
+  json newest = list[0];
+  CHECK(newest["answer"] == "high");
+  CHECK(newest["label"].is_null());
+  CHECK(newest["series"] == "imu{device=a}");
+  CHECK(newest["records"] == 4);
+  CHECK(newest["scores"].size() == 3);
+  CHECK(f.get_json("/v1/predictions/" + newest["id"].dump()) == newest);
+  CHECK(f.get_json("/v1/predictions?series=" + encoded("imu{device=a}") + "&limit=2")["predictions"].size() == 2);
+  CHECK(f.get_json("/v1/predictions?model=other")["predictions"].empty());
+  CHECK_THAT(f.refusal(f.get("/v1/predictions/999999"), 404), Contains("999999"));
+  CHECK_THAT(f.refusal(f.get("/v1/predictions/x"), 404), Contains("x"));
+
+  auto labelled = f.post("/v1/labels", json{{"prediction", newest["id"]}, {"label", "high"}, {"source", "test"}}.dump());
+  INFO(labelled.body);
+  REQUIRE(labelled.status == 200);
+  CHECK(f.json(labelled)["predictions"] == 1);
+  CHECK(f.json(labelled)["correct"] == 1);
+  CHECK(f.get_json("/v1/predictions/" + newest["id"].dump())["label"] == "high");
+
+  json stretch = {{"model", "toy"}, {"series", "imu{device=a}"}, {"from", list[4]["from"]}, {"to", list[3]["to"]}, {"label", "low"}};
+  json outcome = f.json(f.post("/v1/labels", stretch.dump()));
+  CHECK(outcome["predictions"] == 2);
+  CHECK(outcome["correct"] == 0);
+
+  json many = {{"labels", {{{"prediction", list[1]["id"]}, {"label", "high"}}, {{"prediction", list[2]["id"]}, {"label", 2}}}}};
+  CHECK(f.json(f.post("/v1/labels", many.dump()))["predictions"] == 2);
+
+  json model = f.get_json("/v1/models/toy");
+  CHECK(model["versions"][0]["live"]["labelled"] == 5);
+  CHECK(model["versions"][0]["live"]["accuracy"].get<double>() == Approx(0.6));
+  CHECK(f.get_json("/v1/status")["labels"] == 5);
+}
+
+TEST_CASE("REST: a label that is about nothing, or says nothing, is refused") {
+  RestFixture f;
+  REQUIRE(f.post("/write", imu_lines(kStart, 4, 1.0)).status == 204);
+  f.answer_windows();
+  json id = f.get_json("/v1/predictions")["predictions"].at(0)["id"];
+  auto refused = [&](const std::string& body, int status = 400) { return f.refusal(f.post("/v1/labels", body), status); };
+  CHECK_THAT(refused(json{{"prediction", id}, {"label", "warm"}}.dump()), Contains("warm") && Contains("low") && Contains("high"));
+  CHECK_THAT(refused(json{{"prediction", 999}, {"label", "low"}}.dump(), 404), Contains("999"));
+  CHECK_THAT(refused(json{{"prediction", -1}, {"label", "low"}}.dump()), Contains("prediction"));
+  CHECK_THAT(refused(json{{"prediction", id}}.dump()), Contains("label"));
+  CHECK_THAT(refused(R"({"label":"low"})"), Contains("about nothing"));
+  CHECK_THAT(refused(R"({"label":"low","series":"imu{device=a}","from":"2025-11-24T16:00:00Z"})"), Contains("to"));
+  CHECK_THAT(refused(R"({"label":"low","series":"imu{device=a}","from":"noon","to":"night"})"), Contains("noon"));
+  CHECK_THAT(refused(R"({"label":"low","series":"imu{device=a}","from":2,"to":1})"), Contains("earlier"));
+  CHECK_THAT(refused(json{{"prediction", id}, {"label", "low"}, {"series", "imu"}}.dump()), Contains("leave"));
+  CHECK_THAT(refused(json{{"prediction", id}, {"label", "low"}, {"colour", "red"}}.dump()), Contains("colour"));
+  CHECK_THAT(refused(R"({"label":"low","model":"toy","series":"imu{device=b}","from":"2025-11-24T16:00:00Z","to":"2025-11-24T17:00:00Z"})", 404), Contains("imu"));
+  CHECK_THAT(refused(R"({"labels":7})"), Contains("labels"));
+  CHECK_THAT(refused(R"({"labels":[{"prediction":1}]})"), Contains("label 0"));
+  CHECK_THAT(refused("[]"), Contains("object"));
+  CHECK_THAT(refused("not json"), Contains("JSON"));
+  CHECK_THAT(refused("{\"a\":" + std::string(5000, '[')), Contains("JSON"));
+  CHECK_THAT(refused("{\"label\":\"" + std::string(2 << 20, 'x') + "\"}"), Contains("bytes"));
+  CHECK(f.get_json("/v1/status")["labels"] == 0);
+}
