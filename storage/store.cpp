@@ -160,6 +160,9 @@ Status StoreImpl::repair() {
   std::lock_guard lock(trouble_mutex_);
   if (!status.ok()) {
     trouble_ = db_->error(status, "resume writing");
+    if (status.severity() >= rocksdb::Status::Severity::kFatalError) {
+      trouble_->message += ", then restart: what was acknowledged is kept";
+    }
     repair_due_ = clock_.steady() + kRepairEvery;
     return *trouble_;
   }

@@ -9,10 +9,6 @@ BlockScan::BlockScan(const Database& db, Damage& damage, uint32_t series, int64_
   upper_ = to_ns == INT64_MAX ? key::build(key::u32(series + 1)) : key::record(series, to_ns, 0);
   lower_slice_ = lower_;
   upper_slice_ = upper_;
-  rocksdb::ReadOptions options;
-  options.iterate_lower_bound = &lower_slice_;
-  options.iterate_upper_bound = &upper_slice_;
-  it_ = db.iterate(kRecords, options);
   if (from_ns >= to_ns) return;
   if (seek(from_ns)) {
     settle();
@@ -21,7 +17,12 @@ BlockScan::BlockScan(const Database& db, Damage& damage, uint32_t series, int64_
   }
 }
 
+// With a new iterator: one that met damage goes on answering with it (RocksDB 7.8).
 bool BlockScan::seek(int64_t from_ns) {
+  rocksdb::ReadOptions options;
+  options.iterate_lower_bound = &lower_slice_;
+  options.iterate_upper_bound = &upper_slice_;
+  it_ = db_.iterate(kRecords, options);
   it_->Seek(key::record(series_, from_ns, 0));
   return it_->Valid() || it_->status().ok();
 }

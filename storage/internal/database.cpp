@@ -58,7 +58,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
   rocksdb::ColumnFamilyOptions family;
   family.write_buffer_size = std::max<uint64_t>(o.write_buffer_bytes, 64 << 10);
   family.max_write_buffer_number = 2;
-  family.arena_block_size = 64 << 10;
+  family.arena_block_size = std::clamp<uint64_t>(o.write_buffer_bytes / 128, 4 << 10, 64 << 10);  // seven families share it
   family.compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
   family.level_compaction_dynamic_level_bytes = true;
   family.target_file_size_base = 16 << 20;
