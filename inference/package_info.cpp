@@ -1,6 +1,21 @@
 // model.toml in both directions. The only file here that includes toml++.
-#define TOML_EXCEPTIONS 0
+//
+// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake ("1979-05-27Tx"), with NDEBUG it assumes what it would
+// have asserted, and it calls code unreachable that characters outside ASCII reach. So its assertions stay on here and throw, its name is changed
+// so that the linker can't mix this copy with one that was compiled otherwise, and it is given ASCII only.
+#include <stdexcept>
+#ifdef NDEBUG
+#undef NDEBUG
+#endif
+#define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(condition) ((condition) ? void() : throw std::runtime_error("malformed value"))
+#define toml skerry_checked_toml
+#pragma GCC diagnostic push
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wterminate"  // in accessors that the parser does not use
+#endif
 #include <toml++/toml.h>
+#pragma GCC diagnostic pop
 
 #include <algorithm>
 #include <cmath>
@@ -243,15 +258,33 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
   root.texts("labels", kLabelsMax, out.labels);
 }
 
+// Length of the UTF-8 character at the start of `text` and its code point; 0 when it is none (RFC 3629).
+size_t decode(std::string_view text, uint32_t& code) {
+  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  size_t length = byte(0) < 0x80 ? 1 : byte(0) >= 0xf0 && byte(0) < 0xf5 ? 4 : byte(0) >= 0xe0 ? 3 : byte(0) >= 0xc2 ? 2 : 0;
+  if (length == 0 || byte(0) >= 0xf5 || length > text.size()) return 0;
+  code = length == 1 ? byte(0) : byte(0) & (0xffu >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  bool shortest = length < 3 || code >= (length == 3 ? 0x800u : 0x10000u);
+  return shortest && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? length : 0;
+}
+
+// ASCII only. What is no UTF-8 stays as it is, so that parsing refuses it.
 std::string quote(std::string_view text) {
   std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+  while (!text.empty()) {
+    uint32_t code = 0;
+    size_t length = decode(text, code);
+    if (code == '"' || code == '\\') out += '\\';
+    if (length > 1 || (length == 1 && (code < 0x20 || code == 0x7f))) {
+      out += code < 0x10000 ? fmt::format("\\u{:04x}", code) : fmt::format("\\U{:08x}", code);
     } else {
-      out += c;
+      out += text[0];
     }
+    text.remove_prefix(std::max<size_t>(length, 1));
   }
   return out + '"';
 }
@@ -319,14 +352,24 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
   if (text.size() > kModelTomlBytesMax) {
     return fail(Code::invalid, "{}:1: larger than {} bytes", file_name, kModelTomlBytesMax);
   }
-  toml::parse_result parsed = toml::parse(text, file_name);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
+  for (size_t i = 0, line = 1; i < text.size(); ++i) {
+    auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x7f || (c < 0x20 && c != '\n' && c != '\t' && c != '\r')) {
+      return fail(Code::invalid, "{}:{}: byte 0x{:02x}: only ASCII is allowed, write other characters as \\uXXXX in quotes", file_name, line, c);
+    }
+    line += c == '\n';
+  }
+  toml::table parsed;
+  try {
+    parsed = toml::parse(text, file_name);
+  } catch (const toml::parse_error& error) {
     return fail(Code::invalid, "{}:{}: {}", file_name, error.source().begin.line, shown(error.description()));
+  } catch (const std::exception& error) {
+    return fail(Code::invalid, "{}:1: not TOML: {}", file_name, shown(error.what()));
   }
   Mistakes mistakes(file_name);
   PackageInfo info;
-  Section root(&parsed.table(), "", 1, mistakes);
+  Section root(&parsed, "", 1, mistakes);
   read_root(root, mistakes, info);
 
   Section window = section(root, "window", true, mistakes);

@@ -49,7 +49,7 @@ TEST_CASE("package: what is sealed is what is opened") {
   PackageInfo info = small_info(7);
   info.parent = 6;
   info.note = "made \"by hand\" \\ twice, für Größe";
-  info.labels = {"a \"quoted\" one", "b\\c", "ü"};
+  info.labels = {"a \"quoted\" one", "b\\c", "ü", "日本", "\U0001f30a"};
   info.gate.gain_min = 0.125;
   info.training.learning_rate = 1e-4;
   make_package(dir / "p", info, "linear 1");
@@ -259,6 +259,16 @@ TEST_CASE("model.toml: hostile nesting and control characters stay an error of a
   std::string message = parse_error(keys).message;
   CHECK(message.size() < 20'000);
   CHECK(has(message, "more mistakes"));
+}
+
+TEST_CASE("model.toml: what toml++ itself asserts on or calls unreachable is an ordinary mistake") {
+  CHECK(has(parse_error("name = 1979-05-27Txx").message, "model.toml:1: "));
+  CHECK(has(parse_error("a = 1\n\xc7\x99 = 2").message, "model.toml:2: byte 0xc7: only ASCII"));
+  PackageInfo info = small_info();
+  for (const char* bad : {"\xff", "\xc3", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"}) {  // no UTF-8
+    info.note = bad;
+    CHECK(has(parse_error(to_toml(info)).message, "only ASCII"));
+  }
 }
 
 TEST_CASE("package: names that could leave the models folder are no model names") {
