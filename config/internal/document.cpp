@@ -1,13 +1,27 @@
-#include "config/internal/document.h"
+// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake, with NDEBUG it assumes what it would have asserted, and
+// outside of texts and comments it calls code unreachable that characters beyond ASCII reach. So its assertions stay on here and throw, its
+// name is changed so that the linker can't mix this copy with one that was compiled otherwise, and refuse_non_ascii() runs before it.
+#include <stdexcept>
+#ifdef NDEBUG
+#undef NDEBUG
+#endif
+#define TOML_EXCEPTIONS 1
+#define TOML_ENABLE_FORMATTERS 0
+#define TOML_ASSERT(condition) ((condition) ? void() : throw std::runtime_error("a malformed value"))
+#define toml skerry_config_toml
+#pragma GCC diagnostic push
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wterminate"  // in accessors that the parser does not use
+#endif
+#include <toml++/toml.h>
+#pragma GCC diagnostic pop
 
 #include <fmt/core.h>
 
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
-
 #include <algorithm>
+#include <optional>
+
+#include "config/internal/document.h"
 
 namespace skerry::config {
 namespace {
@@ -48,6 +62,47 @@ Value convert(const toml::node& node, size_t depth, const toml::node** too_deep)
   return out;
 }
 
+// TOML allows other characters in texts and comments alone. In texts of several lines toml++ does not stand them either; no key needs one.
+std::optional<SyntaxError> refuse_non_ascii(std::string_view toml) {
+  Place at{1, 1};
+  size_t i = toml.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  std::string_view quote;  // that ends the text we are in; "#": a comment, until the line's end
+  for (; i < toml.size(); ++i, ++at.column) {
+    const char c = toml[i];
+    const bool several_lines = quote.size() == 3;
+    if (static_cast<unsigned char>(c) >= 0x80 && (quote.empty() || several_lines)) {
+      return SyntaxError{at, several_lines ? "not valid TOML: a character beyond ASCII in a text of several lines: put it into one line"
+                                           : "not valid TOML: a character beyond ASCII outside of quotes: put the text in quotes"};
+    }
+    if (c == '\n') {
+      at = {at.line + 1, 0};
+      if (!several_lines) quote = {};
+    } else if (quote.empty()) {
+      if (c == '#') quote = "#";
+      for (const std::string_view q : {"\"\"\"", "'''", "\"", "'"}) {
+        if (!quote.empty() || !toml.substr(i).starts_with(q)) continue;
+        quote = q;
+        i += q.size() - 1;
+        at.column += static_cast<uint32_t>(q.size() - 1);
+      }
+    } else if (c == '\\' && quote[0] == '"') {
+      if (i + 1 < toml.size() && static_cast<unsigned char>(toml[i + 1]) < 0x80 && toml[i + 1] != '\n') ++i, ++at.column;
+    } else if (quote != "#" && toml.substr(i).starts_with(quote)) {
+      i += quote.size() - 1;
+      at.column += static_cast<uint32_t>(quote.size() - 1);
+      if (several_lines) {  // up to two more quotes still belong to the text, and end with it
+        for (int more = 0; more < 2 && i + 1 < toml.size() && toml[i + 1] == quote[0]; ++more) ++i, ++at.column;
+      }
+      quote = {};
+    }
+  }
+  return {};
+}
+
+SyntaxError invalid_toml(Place at, std::string_view why) {
+  return {{std::max(at.line, 1u), std::max(at.column, 1u)}, fmt::format("not valid TOML: {}", why)};
+}
+
 }  // namespace
 
 const char* Value::kind() const {
@@ -59,12 +114,17 @@ std::variant<Value, SyntaxError> read_document(std::string_view toml) {
   if (toml.size() > kFileBytesMax) {
     return SyntaxError{{1, 1}, fmt::format("the file has {} bytes: at most {} are read, remove what is not needed", toml.size(), kFileBytesMax)};
   }
-  toml::parse_result result = toml::parse(toml);
-  if (!result) {
-    return SyntaxError{place(result.error().source()), fmt::format("not valid TOML: {}", result.error().description())};
+  if (std::optional<SyntaxError> refused = refuse_non_ascii(toml)) return *refused;
+  toml::table table;
+  try {
+    table = toml::parse(toml);
+  } catch (const toml::parse_error& error) {
+    return invalid_toml(place(error.source()), error.description());
+  } catch (const std::exception& error) {
+    return invalid_toml({}, error.what());
   }
   const toml::node* too_deep = nullptr;
-  Value root = convert(result.table(), 0, &too_deep);
+  Value root = convert(table, 0, &too_deep);
   if (too_deep != nullptr) {
     return SyntaxError{place(too_deep->source()), fmt::format("nested more than {} levels deep: no setting needs that", kDepthMax)};
   }

@@ -267,6 +267,18 @@ TEST_CASE("config: a syntax error is one complaint with its position") {
   CHECK_THAT(complaint("x = \"\xff\xfe\"\n"), Contains("not valid TOML"));
 }
 
+TEST_CASE("config: characters beyond ASCII stand in quotes and comments only") {
+  Config c = good("# Pumpenhaus \xC3\xA4\n[[source]] # \xE2\x82\xAC \"\ntype = \"replay\"\npath = \"a\\\"\xC3\xA9.csv\"\nstream = '\xC3\xA9'\n");
+  CHECK(std::get<plugins::ReplayOptions>(c.sources[0].options).stream == "\xC3\xA9");
+  CHECK_THAT(complaint("[node]\n\xC3\xA9 = 1\n"), Contains("node.toml:2:1:") && Contains("outside of quotes"));
+  CHECK_THAT(complaint("[node]\nname = \xC3\xA9\n"), Contains("node.toml:2:8:") && Contains("outside of quotes"));
+  CHECK_THAT(complaint("[node]\nname = \"a\" \xEF\xB7\x90\n"), Contains("outside of quotes"));
+  CHECK_THAT(complaint("[node]\nname = \"\"\"a\\\n \xC3\xA9\"\"\"\n"), Contains("of several lines"));
+  CHECK_THAT(complaint("[node]\nname = \"never closed\n\xC3\xA9\n"), Contains("outside of quotes") || Contains("not valid"));
+  CHECK_THAT(complaint("[log]\nlevel = 1979-05-27Tx\n"), Contains("not valid TOML"));
+  good("\xEF\xBB\xBF[node]\nname = \"\"\"a\"\"\"\n# \xC3\xA9\n");
+}
+
 TEST_CASE("config: hostile files are bounded") {
   CHECK_THAT(complaint(std::string(2 << 20, '#')), Contains("at most 1048576 are read"));
   CHECK_THAT(complaint("x = " + std::string(100'000, '[')), Contains("not valid TOML"));
