@@ -30,4 +30,8 @@ struct Delta {
 std::string encode_delta(const Delta& delta);
 Result<Delta> decode_delta(std::string_view bytes);
 
+// tensor += values * scale at the indices, in float, rounded after each of the two operations: bit for bit the same everywhere.
+// Error: invalid when the tensor has another size.
+Status apply_delta(const TensorDelta& delta, std::vector<float>& tensor);
+
 }  // namespace skerry::learning

@@ -22,8 +22,14 @@ enum class JobKind { fit, finetune };  // fit: a base model from nothing; finetu
 struct JobSpec {
   JobKind kind = JobKind::finetune;
   inference::PackageInfo target;   // name, version, parent, labels, window, gate and training of what is to be made
-  uint64_t seed = 1;
+  uint64_t seed = 1;               // 63 bits are kept
   uint32_t batch_size = 64;
+  // The pass over all parameters. fit: the whole training; finetune: finds the parameters that matter, which are then
+  // trained from the parent again as target.training says.
+  uint32_t full_epochs = 5;
+  double full_learning_rate = 1e-3;
+  double augment = 0.2;            // fit: random gain and offset of each channel of a window, in its deviations, as sensors differ
+  double rotate = 0.3;             // fit: random rotation, in radians, of fields that are one vector (..x, ..y, ..z), as sensors are mounted
   double replay_weight = 1.0;      // loss on replayed reference examples
   double distill_weight = 2.0;     // Learning without Forgetting (Li & Hoiem 2016) on them
   uint32_t reference_examples = 600;  // fit: how many exemplars to keep in the package
@@ -43,6 +49,14 @@ struct ExampleSet {
 // Binary, versioned, CRC-32C; decode allocates no more than about the file's size.
 std::string encode_examples(const ExampleSet& set);
 Result<ExampleSet> decode_examples(std::string_view bytes);
+Result<ExampleSet> read_examples(const std::filesystem::path& file);  // not_found, corrupt: naming the file
+
+// Names within a job folder.
+inline constexpr const char* kTrainFile = "train.examples";
+inline constexpr const char* kHoldoutFile = "holdout.examples";
+inline constexpr const char* kCalibrationFile = "calibration.examples";
+inline constexpr const char* kReferenceFile = "reference.examples";  // within a package
+inline constexpr uint64_t kPackageBytesMax = 512 << 20;              // of a parent in a job
 
 // Writes everything but job.toml first, job.toml last. parent: copied into parent/ for finetune.
 Status write_job(const std::filesystem::path& folder, const JobSpec& spec, const ExampleSet& train, const ExampleSet& holdout,

@@ -5,6 +5,7 @@
 // version serves instead.
 #pragma once
 
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -29,13 +30,17 @@ class Models {
   // Load, warm up, switch, in one Effect with `also` (e.g. the queued delta): the version serves, the one before is retired but pinned
   // as last good. Error: not_found, invalid, corrupt.
   Status promote(const std::string& model, uint32_t version, const std::string& reason, storage::Effect also = {});
-  // Back to the pinned last good version. Error: not_found when there is none.
+  // Back to the pinned last good version; the one that served is rejected. Error: not_found when there is none.
   Result<uint32_t> rollback(const std::string& model, const std::string& reason);
-  Status reject(const std::string& model, uint32_t version, const std::string& reason);
+  // Recorded with its reason, in one Effect with `also`. Error: not_found, invalid for the serving version.
+  Status reject(const std::string& model, uint32_t version, const std::string& reason, storage::Effect also = {});
   Result<uint32_t> next_version(const std::string& model) const;
 
  private:
-  Status switch_to(const std::string& model, uint32_t version, const std::string& reason, storage::Effect also);
+  Status start_model(const std::string& model);
+  Status switch_to(const std::string& model, uint32_t version, const std::string& reason, storage::ModelState previous_becomes,
+                   storage::Effect also);
+  void forget_old(const std::string& model, uint32_t serving, uint32_t last_good);
 
   storage::Store& store_;
   inference::Engine& engine_;

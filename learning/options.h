@@ -17,7 +17,7 @@ struct Options {
   uint64_t job_memory_bytes_max = 2ULL << 30;                // address space is not limited, resident memory is watched
   uint32_t jobs_kept = 5;                                    // finished job folders; older ones are removed
   // idle, with hysteresis: training may start below, and is paused above
-  double idle_cpu_below = 0.60, busy_cpu_above = 0.85;       // share of all cores used by others than the worker
+  double idle_cpu_below = 0.60, busy_cpu_above = 0.85;       // share of all cores used by others than worker and daemon
   double idle_requests_below = 200, busy_requests_above = 500;  // inferences per second
   Duration idle_for = std::chrono::seconds(10);              // must have been idle this long
   // Which labelled windows are held out for the gate: whole stretches of time, never random windows of one recording.

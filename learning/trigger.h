@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/clock.h"
@@ -20,6 +21,9 @@ class LoadProbe {
   virtual ~LoadProbe() = default;
   virtual LoadSample sample(double requests_per_second) = 0;
 };
+// From /proc/stat. The worker runs at nice 19 and is counted as "nice" there, so it is left out, as is this process itself.
+// Where /proc can't be read, the device counts as idle.
+std::unique_ptr<LoadProbe> make_load_probe();
 
 struct TriggerInputs {
   LoadSample load;
@@ -29,6 +33,7 @@ struct TriggerInputs {
   uint32_t holdout_min = 40;
   bool asked_by_hand = false;     // skips the label count, not the hold-out minimum
   bool job_running = false;
+  bool job_paused = false;        // an unfinished job waits: it resumes as soon as the device is idle
 };
 
 struct TriggerState {             // what hysteresis remembers

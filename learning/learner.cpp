@@ -1,0 +1,524 @@
+#include "learning/learner.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "inference/pipeline.h"
+#include "learning/delta.h"
+#include "learning/gate.h"
+#include "learning/internal/hash.h"
+#include "learning/job.h"
+
+namespace skerry::learning {
+namespace {
+
+namespace fs = std::filesystem;
+using storage::Example;
+using storage::ModelState;
+using storage::ModelVersion;
+
+constexpr Duration kPollInterval = std::chrono::milliseconds(200);
+constexpr uint32_t kFailuresMax = 2;
+constexpr uint32_t kStartsMax = 10;  // without an orderly pause: a job that takes the device down is not tried for ever
+constexpr size_t kExamplesMax = 1'000'000;
+constexpr size_t kCalibrationMax = 256;
+constexpr const char* kJobNote = "learner/job";
+
+std::string watermark_note(const std::string& model) { return "learner/" + model + "/last_example"; }
+
+// The one job under way, as the store remembers it over restarts.
+struct ActiveJob {
+  std::string model;
+  uint32_t version = 0, parent = 0;
+  std::string folder;
+  uint64_t last_example = 0;  // becomes the watermark when the job is over, whatever its outcome
+  uint32_t failures = 0, starts = 0;
+  std::string name() const { return fmt::format("{}/{}", model, version); }
+};
+
+std::string encode_job(const ActiveJob& job) {
+  return nlohmann::json{{"model", job.model},
+                        {"version", job.version},
+                        {"parent", job.parent},
+                        {"folder", job.folder},
+                        {"last_example", job.last_example},
+                        {"failures", job.failures},
+                        {"starts", job.starts}}
+      .dump();
+}
+
+std::optional<ActiveJob> decode_job(const std::string& text) {
+  try {
+    nlohmann::json json = nlohmann::json::parse(text);
+    ActiveJob job;
+    job.model = json.at("model");
+    job.version = json.at("version");
+    job.parent = json.at("parent");
+    job.folder = json.at("folder");
+    job.last_example = json.at("last_example");
+    job.failures = json.at("failures");
+    job.starts = json.at("starts");
+    return job;
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+ExampleSet example_set(const inference::WindowSpec& window) {
+  return {static_cast<uint32_t>(window.fields.size()), window.rows, {}};
+}
+
+// Only examples that fit the model as it is now: an earlier version may have had another window.
+bool fits(const Example& example, const inference::PackageInfo& info) {
+  return example.channels == info.window.fields.size() &&
+         example.data.size() == static_cast<size_t>(example.channels) * info.window.rows && example.label >= 0 &&
+         static_cast<size_t>(example.label) < info.labels.size();
+}
+
+}  // namespace
+
+struct Learner::Impl {
+  // Counting examples reads them all, so it is only done again when enough new ones came to change the answer.
+  struct Counted {
+    uint64_t watermark = 0, total = 0;
+    uint64_t next_total = 0;
+    uint64_t train_new = 0, holdout = 0;
+  };
+
+  storage::Store& store;
+  inference::Engine& engine;
+  Models& models;
+  const Options options;
+  std::unique_ptr<WorkerLauncher> worker;
+  std::unique_ptr<LoadProbe> probe;
+  const Clock& clock;
+
+  std::optional<ActiveJob> job;
+  bool running = false;
+  SteadyTime started{};
+  TriggerState trigger;
+  bool recovered = false;
+  uint64_t last_requests = 0;
+  SteadyTime last_sampled{};
+  std::map<std::string, Counted> counted;
+
+  mutable std::mutex mutex;  // guards the two below
+  LearnerStatus status;
+  std::set<std::string> asked;
+
+  void say(const std::string& state, const std::string& why) {
+    std::lock_guard lock(mutex);
+    if (status.why != why && !why.empty()) log::debug("learning", "{}", why);
+    status.state = state;
+    status.why = why;
+  }
+  void count(uint64_t LearnerStatus::*counter) {
+    std::lock_guard lock(mutex);
+    ++(status.*counter);
+  }
+
+  LoadSample sample_load() {
+    uint64_t requests = 0;
+    for (const auto& loaded : engine.loaded()) {
+      requests += engine.statistics(loaded->package.info.name, loaded->package.info.version).requests;
+    }
+    SteadyTime now = clock.steady();
+    double seconds = std::chrono::duration<double>(now - last_sampled).count();
+    // An unloaded version takes its count along: no rate is negative.
+    double rate = last_sampled.time_since_epoch().count() > 0 && seconds > 0 && requests > last_requests
+                      ? static_cast<double>(requests - last_requests) / seconds
+                      : 0;
+    last_requests = requests;
+    last_sampled = now;
+    return probe->sample(rate);
+  }
+
+  Status remember() {
+    storage::Effect effect;
+    effect.notes.emplace_back(kJobNote, job ? encode_job(*job) : "");
+    return store.commit(effect).ok() ? Status() : Status(fail(Code::unavailable, "the store refuses the job's note"));
+  }
+
+  // What lies behind when a job is over: the note goes, and its examples are not new any more.
+  storage::Effect closing() const {
+    storage::Effect effect;
+    effect.notes.emplace_back(kJobNote, "");
+    effect.notes.emplace_back(watermark_note(job->model), std::to_string(job->last_example));
+    return effect;
+  }
+
+  ModelVersion candidate_record() const {
+    ModelVersion record;
+    record.model = job->model;
+    record.version = job->version;
+    record.parent = job->parent;
+    record.job = job->folder;
+    record.created_ns = clock.now_ns();
+    return record;
+  }
+
+  void recover() {
+    recovered = true;
+    Result<std::optional<std::string>> note = store.note(kJobNote);
+    if (!note.ok() || !note->has_value()) return;
+    job = decode_job(**note);
+    if (!job) return;
+    Result<JobSpec> spec = read_job(job->folder);
+    if (!spec.ok()) {
+      log::warn("learning", "the unfinished job {} is given up: {}", job->name(), spec.error().message);
+      job.reset();
+      (void)remember();
+    }
+  }
+
+  Result<uint64_t> watermark(const std::string& model) {
+    SKERRY_ASSIGN(std::optional<std::string> note, store.note(watermark_note(model)));
+    if (!note) return uint64_t{0};
+    try {
+      return static_cast<uint64_t>(std::stoull(*note));
+    } catch (const std::exception&) {
+      return uint64_t{0};
+    }
+  }
+
+  Result<Counted> count_examples(const inference::PackageInfo& info) {
+    SKERRY_ASSIGN(uint64_t after, watermark(info.name));
+    SKERRY_ASSIGN(uint64_t total, store.example_count(info.name, storage::ExampleId::none));
+    Counted& known = counted[info.name];
+    if (known.watermark == after && known.total <= total && total < known.next_total) return known;
+    SKERRY_ASSIGN(std::vector<Example> examples, store.examples(info.name, kExamplesMax));
+    known = {};
+    known.watermark = after;
+    known.total = total;
+    for (const Example& example : examples) {
+      if (!fits(example, info)) continue;
+      if (example.role == storage::ExampleRole::holdout) ++known.holdout;
+      if (example.role == storage::ExampleRole::train && number(example.id) > after) ++known.train_new;
+    }
+    uint64_t missing_train = known.train_new < info.training.labels_min ? info.training.labels_min - known.train_new : 0;
+    uint64_t missing_holdout = known.holdout < info.gate.examples_min ? info.gate.examples_min - known.holdout : 0;
+    known.next_total = total + std::max<uint64_t>({1, missing_train, missing_holdout});
+    return known;
+  }
+
+  // --- one step of each kind
+
+  Duration step_running() {
+    if (std::optional<WorkerExit> exit = worker->poll()) {
+      running = false;
+      exit->ok ? take_result() : failed(exit->reason);
+      return kPollInterval;
+    }
+    Duration ran = clock.steady() - started;
+    if (ran > options.job_time_max) {
+      stop_and_fail(fmt::format("took longer than {}", format_duration(options.job_time_max)));
+      return kPollInterval;
+    }
+    if (uint64_t bytes = worker->memory_bytes(); bytes > options.job_memory_bytes_max) {
+      stop_and_fail(fmt::format("used {} of memory, allowed are {}", format_bytes(bytes), format_bytes(options.job_memory_bytes_max)));
+      return kPollInterval;
+    }
+    TriggerInputs inputs;
+    inputs.load = sample_load();
+    inputs.job_running = true;
+    TriggerDecision decision = decide_training(options, inputs, trigger, clock.steady());
+    if (decision.pause) {
+      worker->kill();
+      running = false;
+      if (job->starts > 0) --job->starts;  // an orderly pause says nothing against the job
+      (void)remember();
+      say("paused " + job->name(), decision.reason);
+    } else {
+      say("training " + job->name(), decision.reason);
+    }
+    return kPollInterval;
+  }
+
+  void stop_and_fail(const std::string& reason) {
+    worker->kill();
+    running = false;
+    failed(reason);
+  }
+
+  Duration step_paused() {
+    // A result that was there before the last crash only needs to be taken.
+    std::error_code error;
+    if (fs::exists(fs::path(job->folder) / "result", error)) {
+      take_result();
+      return kPollInterval;
+    }
+    TriggerInputs inputs;
+    inputs.load = sample_load();
+    inputs.job_paused = true;
+    TriggerDecision decision = decide_training(options, inputs, trigger, clock.steady());
+    say("paused " + job->name(), decision.reason);
+    if (decision.start) start_worker(decision.reason);
+    return running ? kPollInterval : std::min(options.check_interval, Duration(std::chrono::seconds(1)));
+  }
+
+  Duration step_waiting() {
+    LoadSample load = sample_load();
+    std::string why = "no model serves";
+    for (const auto& loaded : engine.loaded()) {
+      const inference::PackageInfo& info = loaded->package.info;
+      if (engine.serving(info.name) != info.version) continue;
+      Result<Counted> counts = count_examples(info);
+      if (!counts.ok()) {
+        why = counts.error().message;
+        continue;
+      }
+      TriggerInputs inputs;
+      inputs.load = load;
+      inputs.new_examples = counts->train_new;
+      inputs.holdout_examples = counts->holdout;
+      inputs.labels_min = info.training.labels_min;
+      inputs.holdout_min = info.gate.examples_min;
+      {
+        std::lock_guard lock(mutex);
+        inputs.asked_by_hand = asked.count(info.name) > 0;
+      }
+      TriggerDecision decision = decide_training(options, inputs, trigger, clock.steady());
+      why = info.name + ": " + decision.reason;
+      if (!decision.start) continue;
+      Status status = begin(*loaded);
+      if (!status.ok()) {
+        why = info.name + ": " + status.error().message;
+        log::warn("learning", "{}: no job: {}", info.name, status.error().message);
+        continue;
+      }
+      start_worker(why);
+      return kPollInterval;
+    }
+    say("waiting", why);
+    return options.check_interval;
+  }
+
+  // --- a job's life
+
+  ExampleSet calibration_windows(const inference::PackageInfo& info) {
+    ExampleSet out = example_set(info.window);
+    Result<std::vector<storage::Prediction>> recent = store.predictions(info.name, "", {}, kCalibrationMax * 8);
+    if (!recent.ok() || recent->empty()) return out;
+    size_t step = std::max<size_t>(1, recent->size() / kCalibrationMax);
+    for (size_t i = 0; i < recent->size() && out.windows.size() < kCalibrationMax; i += step) {
+      const storage::Prediction& prediction = (*recent)[i];
+      if (prediction.series.empty()) continue;
+      Result<std::vector<float>> data = inference::read_window(store, info.window, prediction.series, prediction.window);
+      if (data.ok() && data->size() == static_cast<size_t>(out.channels) * out.rows) out.windows.push_back({std::move(*data), -1});
+    }
+    return out;
+  }
+
+  Status begin(const inference::LoadedModel& parent) {
+    const inference::PackageInfo& info = parent.package.info;
+    SKERRY_ASSIGN(std::vector<Example> examples, store.examples(info.name, kExamplesMax));
+    SKERRY_ASSIGN(uint32_t version, models.next_version(info.name));
+    ActiveJob next;
+    next.model = info.name;
+    next.version = version;
+    next.parent = info.version;
+    next.folder = (options.jobs / fmt::format("{}-{}", info.name, version)).string();
+
+    ExampleSet train = example_set(info.window), holdout = example_set(info.window);
+    for (Example& example : examples) {
+      next.last_example = std::max(next.last_example, number(example.id));
+      if (!fits(example, info)) continue;
+      ExampleSet& set = example.role == storage::ExampleRole::train ? train : holdout;
+      set.windows.push_back({std::move(example.data), example.label});
+    }
+    if (train.windows.empty()) return fail(Code::unavailable, "no training examples yet");
+
+    JobSpec spec;
+    spec.target = info;
+    spec.target.version = version;
+    spec.target.parent = info.version;
+    spec.target.note = fmt::format("fine-tuned on this node from {}/{} on {} labelled windows", info.name, info.version, train.windows.size());
+    spec.seed = stable_hash(info.name, version);
+
+    prune();
+    std::error_code error;
+    fs::remove_all(next.folder, error);  // a half-written one of a start that was not remembered
+    SKERRY_TRY(write_job(next.folder, spec, train, holdout, calibration_windows(info), parent.package));
+    job = next;
+    Status remembered = remember();
+    if (!remembered.ok()) job.reset();
+    return remembered;
+  }
+
+  void start_worker(const std::string& reason) {
+    ++job->starts;
+    if (job->starts > kStartsMax) {
+      give_up("it was started too often without coming to an end");
+      return;
+    }
+    (void)remember();
+    Status status = worker->start(job->folder);
+    if (!status.ok()) {
+      failed(status.error().message);
+      return;
+    }
+    running = true;
+    started = clock.steady();
+    {
+      std::lock_guard lock(mutex);
+      asked.erase(job->model);
+    }
+    count(&LearnerStatus::jobs_started);
+    say("training " + job->name(), reason);
+    log::info("learning", "training {}: {}", job->name(), reason);
+  }
+
+  void failed(const std::string& reason) {
+    ++job->failures;
+    log::warn("learning", "{} failed ({} of {}): {}", job->name(), job->failures, kFailuresMax, reason);
+    if (job->failures >= kFailuresMax) {
+      give_up(reason);
+      return;
+    }
+    (void)remember();
+    say("paused " + job->name(), fmt::format("failed once and will be tried again: {}", reason));
+  }
+
+  void give_up(const std::string& reason) {
+    count(&LearnerStatus::jobs_failed);
+    reject(fmt::format("its job failed: {}", reason));
+  }
+
+  void reject(const std::string& reason) {
+    storage::Effect effect = closing();
+    effect.versions.push_back(candidate_record());
+    std::string name = job->name();
+    Status status = models.reject(job->model, job->version, reason, std::move(effect));
+    if (!status.ok()) {  // the store refuses just now: the job stays, and is decided again at the next step
+      say("paused " + name, status.error().message);
+      return;
+    }
+    job.reset();
+    say("waiting", fmt::format("{} rejected: {}", name, reason));
+  }
+
+  void take_result() {
+    Result<JobResult> result = read_result(job->folder, engine.options().package_bytes_max);
+    if (!result.ok()) {
+      std::error_code error;
+      fs::remove_all(fs::path(job->folder) / "result", error);
+      failed("its result can't be used: " + result.error().message);
+      return;
+    }
+    Result<inference::Package> package = inference::Package::open(result->package, engine.options().package_bytes_max);
+    if (!package.ok() || package->info.name != job->model || package->info.version != job->version) {
+      failed("its result is of another model or version");
+      return;
+    }
+    const JobReport& report = result->report;
+    GateDecision decision = decide_gate(package->info.gate, report.gate);
+    if (engine.serving(job->model) != job->parent) {
+      decision = {false, fmt::format("its parent {}/{} no longer serves", job->model, job->parent)};
+    }
+    ModelVersion record = candidate_record();
+    record.digest = package->digest;
+    if (report.gate.holdout > 0) {
+      record.holdout_accuracy = static_cast<double>(report.gate.candidate_holdout_correct) / report.gate.holdout;
+    }
+    decision.pass ? promote(*result, record, decision.reason) : turn_down(record, decision.reason);
+  }
+
+  void turn_down(const ModelVersion& record, const std::string& reason) {
+    storage::Effect effect = closing();
+    effect.versions.push_back(record);
+    std::string name = job->name();
+    Status status = models.reject(job->model, job->version, reason, std::move(effect));
+    if (!status.ok()) {
+      say("paused " + name, status.error().message);
+      return;
+    }
+    count(&LearnerStatus::rejected);
+    job.reset();
+    say("waiting", fmt::format("{} rejected: {}", name, reason));
+  }
+
+  void promote(const JobResult& result, const ModelVersion& record, const std::string& reason) {
+    std::string name = job->name();
+    Result<inference::Package> installed =
+        inference::install_package(result.package, engine.options().models, engine.options().package_bytes_max);
+    if (!installed.ok()) {
+      if (installed.error().code == Code::exhausted || installed.error().code == Code::unavailable) {
+        say("paused " + name, installed.error().message);  // the result stays: again at the next step
+        return;
+      }
+      failed(installed.error().message);
+      return;
+    }
+    storage::Effect effect = closing();
+    effect.versions.push_back(record);
+    storage::OutboxEntry delta;
+    delta.outbox_class = storage::OutboxClass::model;
+    delta.kind = storage::EntryKind::model_delta;
+    delta.subject = name;
+    delta.payload = result.delta;
+    effect.outbox.push_back(std::move(delta));
+    Status status = models.promote(job->model, job->version, reason, std::move(effect));
+    if (!status.ok()) {
+      if (status.error().code == Code::exhausted || status.error().code == Code::unavailable) {
+        say("paused " + name, status.error().message);
+      } else {
+        reject(status.error().message);
+      }
+      return;
+    }
+    count(&LearnerStatus::promoted);
+    job.reset();
+    say("waiting", fmt::format("{} promoted: {}", name, reason));
+  }
+
+  // The newest finished job folders stay for people to look at.
+  void prune() {
+    std::vector<std::pair<fs::file_time_type, fs::path>> folders;
+    std::error_code error;
+    for (fs::directory_iterator it(options.jobs, error), end; !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      if (it->is_directory(ignored)) folders.emplace_back(fs::last_write_time(it->path(), ignored), it->path());
+    }
+    std::sort(folders.begin(), folders.end());
+    for (size_t i = 0; i + options.jobs_kept < folders.size(); ++i) {
+      std::error_code ignored;
+      fs::remove_all(folders[i].second, ignored);
+    }
+  }
+
+  Duration step() {
+    if (!options.enabled) {
+      say("disabled", "learning is switched off in the configuration");
+      return options.check_interval;
+    }
+    if (!recovered) recover();
+    if (running) return step_running();
+    if (job) return step_paused();
+    return step_waiting();
+  }
+};
+
+Learner::Learner(storage::Store& store, inference::Engine& engine, Models& models, const Options& options,
+                 std::unique_ptr<WorkerLauncher> worker, std::unique_ptr<LoadProbe> probe, const Clock& clock)
+    : impl_(new Impl{store, engine, models, options, std::move(worker), std::move(probe), clock}) {
+  impl_->status.state = options.enabled ? "waiting" : "disabled";
+}
+
+Learner::~Learner() { impl_->worker->kill(); }
+
+Duration Learner::step() { return impl_->step(); }
+
+void Learner::train_now(const std::string& model) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->asked.insert(model);
+}
+
+LearnerStatus Learner::status() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->status;
+}
+
+}  // namespace skerry::learning

@@ -1,0 +1,87 @@
+// skerry-worker: does one job folder and ends. Started by skerryd at the lowest priority, or by hand.
+#include <cstdio>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "learning/worker/run.h"
+
+namespace {
+
+using skerry::Code;
+
+constexpr const char* kHelp = R"(skerry-worker - trains, quantizes and judges one model, as a job folder says
+
+  skerry-worker run FOLDER     do the job in FOLDER; its result appears as FOLDER/result
+  skerry-worker check FOLDER   verify that parent + delta gives the candidate bit for bit
+  skerry-worker --version
+
+A job folder is written by skerryd, and can be read and repeated by hand:
+  job.toml, target.toml        what to do: fit a base model, or finetune from parent/
+  train.examples, holdout.examples, calibration.examples
+  parent/                      the model package to start from (finetune)
+and by the worker:
+  progress.json, checkpoint.pt while it runs; kill it at any time and run it again, it goes on from there
+  result/                      report.json, package/ (a sealed model package), delta.bin (what changed)
+
+Exit codes: 0 done, 2 the job or the command is wrong, 3 damaged files, 4 out of memory, 5 disk full, 6 could not read or
+write now, 7 training failed (the last line on stderr says why).
+)";
+
+int exit_code(Code code) {
+  switch (code) {
+    case Code::invalid:
+    case Code::not_found: return 2;
+    case Code::corrupt: return 3;
+    case Code::exhausted: return 5;
+    case Code::unavailable: return 6;
+    case Code::cancelled:
+    case Code::internal: return 7;
+  }
+  return 7;
+}
+
+int report(const skerry::Error& error) {
+  std::fprintf(stderr, "skerry-worker: %s\n", error.message.c_str());
+  return exit_code(error.code);
+}
+
+int work(const std::string& verb, const std::filesystem::path& folder) {
+  if (verb == "run") {
+    skerry::Status status = skerry::learning::worker::run_job(folder);
+    return status.ok() ? 0 : report(status.error());
+  }
+  skerry::Result<std::string> checked = skerry::learning::worker::check_job(folder);
+  if (!checked.ok()) return report(checked.error());
+  std::printf("%s\n", checked->c_str());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() == 1 && (words[0] == "--help" || words[0] == "-h")) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (words.size() == 1 && words[0] == "--version") {
+    std::printf("skerry-worker %s\n", SKERRY_VERSION);
+    return 0;
+  }
+  if (words.size() != 2 || (words[0] != "run" && words[0] != "check")) {
+    std::fputs("skerry-worker: say 'run FOLDER' or 'check FOLDER'; --help explains\n", stderr);
+    return 2;
+  }
+  try {
+    return work(words[0], words[1]);
+  } catch (const std::bad_alloc&) {
+    std::fputs("skerry-worker: out of memory; raise learning.job_memory, or keep fewer examples\n", stderr);
+    return 4;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "skerry-worker: %s\n", error.what());
+    return 7;
+  }
+}

@@ -1,0 +1,55 @@
+// Training by LibTorch behind a door without its headers: windows in, bytes of a TorchScript model out.
+// On failure: invalid for models and data that do not fit each other, internal with the reason otherwise, also when the loss is no
+// longer a number.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+#include "learning/delta.h"
+#include "learning/job.h"
+
+namespace skerry::learning::worker {
+
+struct Progress {
+  std::string phase;
+  uint32_t epoch = 0, epochs = 0;
+  double loss = 0;
+};
+
+struct TrainInputs {
+  JobSpec spec;
+  ExampleSet train, reference;             // normalised
+  std::filesystem::path parent_model;      // model.pt; finetune only
+  std::filesystem::path checkpoint;        // read when it is there, written every few seconds
+  std::function<void(const Progress&)> progress;
+};
+
+struct Trained {
+  std::string model;                       // TorchScript, fp32
+  Delta delta;                             // finetune: parent + delta == model
+  uint64_t parameters = 0, changed_parameters = 0;
+  uint32_t epochs = 0;
+};
+
+// A 1-D CNN (after the examples of Ignatov 2018, "Real-time human activity recognition"): three convolutions with batch normalisation, mean over time, one
+// linear layer. The normalisation is folded into the convolutions when it is done.
+Result<Trained> fit_cnn1d(const TrainInputs& inputs);
+
+// Sparse fine-tuning (Ansell et al. 2022, "Composable Sparse Fine-Tuning") of any TorchScript module with forward(x)[n, channels, rows] ->
+// [n, classes]: a first pass with replay and distillation finds which share of the parameters matters; then only those are trained from
+// the parent again.
+Result<Trained> finetune(const TrainInputs& inputs);
+
+// Names, shapes aside, and values of a model's parameters.
+struct NamedTensor {
+  std::string name;
+  std::vector<float> values;
+};
+Result<std::vector<NamedTensor>> read_parameters(const std::filesystem::path& model);
+
+void set_threads(uint32_t threads);
+
+}  // namespace skerry::learning::worker
