@@ -1,0 +1,283 @@
+// Predictions, labels, scores, examples and model versions in the store.
+#include <catch2/catch.hpp>
+
+#include "storage/store.h"
+#include "tests/storage/make.h"
+#include "tests/support/sim_clock.h"
+#include "tests/support/temp_dir.h"
+
+using namespace skerry;
+using namespace skerry::storage;
+using namespace skerry::storage::test;
+using skerry::test::SimClock;
+using skerry::test::TempDir;
+
+namespace {
+
+struct Fixture {
+  TempDir folder;
+  SimClock clock;
+  Options options;
+  std::unique_ptr<Store> store;
+
+  Fixture() {
+    options.path = folder / "store";
+    open();
+  }
+  void open() {
+    store.reset();
+    auto opened = Store::open(options, clock);
+    REQUIRE(opened.ok());
+    store = std::move(*opened);
+  }
+  PredictionId predict(const std::string& model, uint32_t version, const std::string& series, int64_t from, int32_t top) {
+    Effect effect;
+    effect.predictions.push_back(prediction(model, version, series, from, 10));
+    effect.predictions[0].top = top;
+    auto receipt = store->commit(effect);
+    REQUIRE(receipt.ok());
+    return receipt->predictions.at(0);
+  }
+  Result<Receipt> label(PredictionId id, int32_t value) {
+    Effect effect;
+    effect.labels.push_back({});
+    effect.labels[0].prediction = id;
+    effect.labels[0].value = value;
+    effect.labels[0].source = "operator";
+    return store->commit(effect);
+  }
+  ExampleId example(int64_t from, int32_t label, float value, ExampleRole role = ExampleRole::train) {
+    Example e;
+    e.model = "har";
+    e.series = "imu";
+    e.window = {from, from + 10};
+    e.data = {value, value};
+    e.channels = 2;
+    e.label = label;
+    e.role = role;
+    Effect effect;
+    effect.examples.push_back(e);
+    auto receipt = store->commit(effect);
+    REQUIRE(receipt.ok());
+    return receipt->examples.at(0);
+  }
+  std::vector<float> kept() const {
+    auto examples = store->examples("har", 1000);
+    REQUIRE(examples.ok());
+    std::vector<float> out;
+    for (const Example& e : *examples) out.push_back(e.data[0]);
+    return out;
+  }
+};
+
+LiveScore score(uint64_t predictions, uint64_t labelled, uint64_t correct) { return {predictions, labelled, correct}; }
+
+}  // namespace
+
+TEST_CASE("ledger: a prediction is found by its id with everything it was given") {
+  Fixture f;
+  const PredictionId id = f.predict("har", 3, "imu{device=a}", f.clock.now_ns(), 1);
+  f.open();
+  Prediction expected = prediction("har", 3, "imu{device=a}", f.clock.now_ns(), 10);
+  expected.id = id;
+  auto back = f.store->prediction(id);
+  REQUIRE(back.ok());
+  CHECK(*back == expected);
+  CHECK(f.store->prediction(PredictionId{99}).error().code == Code::not_found);
+}
+
+TEST_CASE("ledger: predictions are listed newest first, by model, series and range") {
+  Fixture f;
+  for (int i = 0; i < 6; ++i) f.predict(i % 2 ? "har" : "pump", 1, i < 3 ? "a" : "b", 1000 + i * 100, 0);
+  f.predict("har", 1, "", 5000, 0);
+  auto froms = [&](const std::string& model, const std::string& series, TimeRange range, size_t max = 100) {
+    auto list = f.store->predictions(model, series, range, max);
+    REQUIRE(list.ok());
+    std::vector<int64_t> out;
+    for (const Prediction& p : *list) out.push_back(p.window.from_ns);
+    return out;
+  };
+  CHECK(froms("", "", {}) == std::vector<int64_t>{5000, 1500, 1400, 1300, 1200, 1100, 1000});
+  CHECK(froms("har", "", {}) == std::vector<int64_t>{5000, 1500, 1300, 1100});
+  CHECK(froms("", "a", {}) == std::vector<int64_t>{1200, 1100, 1000});
+  CHECK(froms("pump", "a", {}) == std::vector<int64_t>{1200, 1000});
+  CHECK(froms("", "b", {1300, 1410}) == std::vector<int64_t>{1400, 1300});
+  CHECK(froms("", "b", {1300, 1409}) == std::vector<int64_t>{1300});  // the window of 1400 ends at 1410
+  CHECK(froms("", "b", {1301, 1510}) == std::vector<int64_t>{1500, 1400});
+  CHECK(froms("", "", {}, 2) == std::vector<int64_t>{5000, 1500});
+  CHECK(froms("", "nothing", {}).empty());
+}
+
+TEST_CASE("ledger: a label counts once however often it is repeated, and a changed one is counted anew") {
+  Fixture f;
+  const PredictionId right = f.predict("har", 2, "imu", 1000, 1), wrong = f.predict("har", 2, "imu", 2000, 0);
+  CHECK(f.store->live_score("har", 2) == score(2, 0, 0));
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(f.label(right, 1).ok());
+    REQUIRE(f.label(wrong, 1).ok());
+    CHECK(f.store->live_score("har", 2) == score(2, 2, 1));
+  }
+  REQUIRE(f.label(wrong, 0).ok());
+  CHECK(f.store->live_score("har", 2) == score(2, 2, 2));
+  REQUIRE(f.label(right, 0).ok());
+  f.open();
+  CHECK(f.store->live_score("har", 2) == score(2, 2, 1));
+  CHECK(f.store->prediction(right)->label == 0);
+  CHECK(f.store->live_score("har", 1) == score(0, 0, 0));
+}
+
+TEST_CASE("ledger: two labels of one prediction in one effect count as one") {
+  Fixture f;
+  const PredictionId id = f.predict("har", 2, "imu", 1000, 1);
+  Effect effect;
+  effect.labels.resize(2);
+  for (Label& l : effect.labels) l.prediction = id;
+  effect.labels[0].value = 1;
+  effect.labels[1].value = 2;
+  REQUIRE(f.store->commit(effect).ok());
+  CHECK(f.store->live_score("har", 2) == score(1, 1, 0));
+  CHECK(f.store->prediction(id)->label == 2);
+}
+
+TEST_CASE("ledger: a label of an unknown prediction or another model writes nothing") {
+  Fixture f;
+  const PredictionId id = f.predict("har", 2, "imu", 1000, 1);
+  auto unknown = f.label(PredictionId{77}, 1);
+  CHECK(unknown.error().code == Code::not_found);
+  CHECK(unknown.error().message.find("77") != std::string::npos);
+  Effect other;
+  other.labels.push_back({});
+  other.labels[0].prediction = id;
+  other.labels[0].model = "pump";
+  other.labels[0].value = 1;
+  CHECK(f.store->commit(other).error().code == Code::invalid);
+  CHECK(f.label(id, -1).error().code == Code::invalid);
+  CHECK(f.store->labels("", 10)->empty());
+  CHECK(f.store->live_score("har", 2) == score(1, 0, 0));
+}
+
+TEST_CASE("ledger: labels are listed newest first and carry what the prediction knew") {
+  Fixture f;
+  const PredictionId id = f.predict("har", 2, "imu", 1000, 1);
+  REQUIRE(f.label(id, 1).ok());
+  Effect by_range;
+  by_range.labels.push_back({});
+  by_range.labels[0].model = "pump";
+  by_range.labels[0].series = "vibration";
+  by_range.labels[0].window = {5, 6};
+  by_range.labels[0].value = 0;
+  REQUIRE(f.store->commit(by_range).ok());
+  auto all = f.store->labels("", 10);
+  REQUIRE(all->size() == 2);
+  CHECK((*all)[0].model == "pump");
+  CHECK((*all)[1].series == "imu");
+  CHECK((*all)[1].window == TimeRange{1000, 1010});
+  CHECK((*all)[1].source == "operator");
+  CHECK(f.store->labels("har", 10)->size() == 1);
+  CHECK(f.store->labels("", 1)->size() == 1);
+}
+
+TEST_CASE("ledger: an example of the same window replaces the earlier one, and the very same one changes nothing") {
+  Fixture f;
+  const ExampleId first = f.example(100, 1, 0.5f), other = f.example(200, 1, 0.75f);
+  CHECK(f.example(100, 1, 0.5f) == first);
+  CHECK(f.store->example_count("har", ExampleId::none).value() == 2);
+  const ExampleId replaced = f.example(100, 2, 0.5f);
+  CHECK(number(replaced) > number(other));
+  CHECK(f.kept() == std::vector<float>{0.75f, 0.5f});
+  CHECK(f.store->example_count("har", ExampleId::none).value() == 2);
+  CHECK(f.store->example_count("har", other).value() == 1);
+  CHECK(f.store->example_count("har", replaced).value() == 0);
+  CHECK(f.store->example_count("other", ExampleId::none).value() == 0);
+  auto examples = f.store->examples("har", 1);
+  REQUIRE(examples->size() == 1);  // the newest
+  CHECK((*examples)[0].id == replaced);
+  CHECK((*examples)[0].label == 2);
+}
+
+TEST_CASE("ledger: above its quota the oldest example of that class and role goes") {
+  Fixture f;
+  f.options.examples_per_class_max = 3;
+  f.open();
+  f.example(1, 0, 100.f);
+  f.example(2, 1, 200.f, ExampleRole::holdout);
+  for (int i = 0; i < 5; ++i) f.example(10 + i, 1, static_cast<float>(i));
+  CHECK(f.kept() == std::vector<float>{100.f, 200.f, 2.f, 3.f, 4.f});
+  f.open();
+  f.example(20, 1, 5.f);
+  CHECK(f.kept() == std::vector<float>{100.f, 200.f, 3.f, 4.f, 5.f});
+  f.example(20, 0, 6.f);  // relabelled: moves to the other class
+  f.example(21, 1, 7.f);
+  CHECK(f.kept() == std::vector<float>{100.f, 200.f, 3.f, 4.f, 6.f, 7.f});
+  Effect many;  // the quota also holds within one effect
+  for (int i = 0; i < 10; ++i) {
+    Example e;
+    e.model = "har";
+    e.series = "imu";
+    e.window = {500 + i, 510 + i};
+    e.data = {static_cast<float>(50 + i)};
+    e.channels = 1;
+    e.label = 4;
+    many.examples.push_back(e);
+  }
+  REQUIRE(f.store->commit(many).ok());
+  CHECK(f.store->example_count("har", ExampleId::none).value() == 9);
+  CHECK(f.kept().back() == 59.f);
+}
+
+TEST_CASE("ledger: versions are replaced by model and number, and listed in order") {
+  Fixture f;
+  auto put = [&](const std::string& model, uint32_t version, ModelState state) {
+    ModelVersion v;
+    v.model = model;
+    v.version = version;
+    v.state = state;
+    v.reason = "because";
+    Effect effect;
+    effect.versions.push_back(v);
+    REQUIRE(f.store->commit(effect).ok());
+  };
+  put("har", 10, ModelState::candidate);
+  put("har", 9, ModelState::serving);
+  put("ha", 1, ModelState::retired);
+  put("har", 10, ModelState::serving);
+  f.open();
+  auto har = f.store->versions("har");
+  REQUIRE(har->size() == 2);
+  CHECK((*har)[0].version == 9);
+  CHECK((*har)[1].state == ModelState::serving);
+  CHECK(f.store->versions("")->size() == 3);
+  CHECK(f.store->versions("ha")->size() == 1);
+}
+
+TEST_CASE("ledger: what is too large or misshapen is refused and names the limit") {
+  Fixture f;
+  Effect effect;
+  SECTION("a prediction with too many scores") {
+    effect.predictions.push_back(prediction("har", 1, "imu", 0, 1));
+    effect.predictions[0].scores.resize(65537);
+  }
+  SECTION("a prediction without a model") { effect.predictions.push_back(prediction("", 1, "imu", 0, 1)); }
+  SECTION("a prediction whose series is no series") { effect.predictions.push_back(prediction("har", 1, "imu{", 0, 1)); }
+  SECTION("a payload above 16 MiB") {
+    effect.outbox.push_back({OutboxClass::model, EntryKind::model_delta, "har/1", std::string((16 << 20) + 1, 'x')});
+  }
+  SECTION("an outbox class that does not exist") {
+    effect.outbox.push_back({static_cast<OutboxClass>(9), EntryKind::model_delta, "har/1", ""});
+  }
+  SECTION("an example that does not divide into its channels") {
+    effect.examples.push_back({});
+    effect.examples[0].model = "har";
+    effect.examples[0].data = {1, 2, 3};
+    effect.examples[0].channels = 2;
+    effect.examples[0].label = 0;
+  }
+  SECTION("a note without a name") { effect.notes.emplace_back("", "x"); }
+  SECTION("a window that ends before it begins") {
+    effect.predictions.push_back(prediction("har", 1, "imu", 10, -5));
+  }
+  auto refused = f.store->commit(effect);
+  REQUIRE(!refused.ok());
+  CHECK(refused.error().code == Code::invalid);
+  CHECK(!refused.error().message.empty());
+}
