@@ -326,8 +326,8 @@ bool is_model_name(const std::string& name) {
 void normalise(const WindowSpec& spec, float* windows, size_t count) {
   size_t channels = spec.fields.size();
   for (size_t i = 0; i < count * channels; ++i) {
-    float mean = spec.mean[i % channels], scale = 1.0f / spec.deviation[i % channels];
-    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) * scale;
+    float mean = spec.mean[i % channels], deviation = spec.deviation[i % channels];
+    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) / deviation;
   }
 }
 
