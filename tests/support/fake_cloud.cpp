@@ -51,6 +51,43 @@ std::vector<std::string> identities(const storage::OutboxItem& item) {
 
 }  // namespace
 
+namespace {
+
+class HastyFile final : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  using FSWritableFileOwnerWrapper::FSWritableFileOwnerWrapper;
+  rocksdb::IOStatus Sync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
+  rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
+  rocksdb::IOStatus RangeSync(uint64_t, uint64_t, const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
+  bool IsSyncThreadSafe() const override { return true; }
+};
+
+class HastyDirectory final : public rocksdb::FSDirectory {
+ public:
+  rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
+};
+
+class HastyFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  using FileSystemWrapper::FileSystemWrapper;
+  const char* Name() const override { return "HastyFileSystem"; }
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file, rocksdb::IODebugContext* context) override {
+    auto status = target()->NewWritableFile(name, options, file, context);
+    if (status.ok()) *file = std::make_unique<HastyFile>(std::move(*file));
+    return status;
+  }
+  rocksdb::IOStatus NewDirectory(const std::string&, const rocksdb::IOOptions&, std::unique_ptr<rocksdb::FSDirectory>* directory,
+                                 rocksdb::IODebugContext*) override {
+    *directory = std::make_unique<HastyDirectory>();
+    return {};
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<rocksdb::FileSystem> hasty_file_system() { return std::make_shared<HastyFileSystem>(rocksdb::FileSystem::Default()); }
+
 class FakeCloud::Link final : public sync::Uplink {
  public:
   explicit Link(FakeCloud& cloud) : cloud_(cloud) {}
@@ -85,10 +122,13 @@ void FakeCloud::copy(const std::string& from, const std::string& to) {
   must(memory_->CreateDirIfMissing(to));
   std::vector<std::string> names;
   must(memory_->GetChildren(to, &names));
-  for (const auto& name : names) must(memory_->DeleteFile(to + "/" + name));
+  for (const auto& name : names) {
+    if (name != "LOCK") must(memory_->DeleteFile(to + "/" + name));
+  }
   names.clear();
   must(memory_->GetChildren(from, &names));
   for (const auto& name : names) {
+    if (name == "LOCK") continue;
     std::string content;
     must(rocksdb::ReadFileToString(memory_.get(), from + "/" + name, &content));
     must(rocksdb::WriteStringToFile(memory_.get(), content, to + "/" + name));

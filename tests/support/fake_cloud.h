@@ -17,9 +17,14 @@
 
 namespace rocksdb {
 class Env;
+class FileSystem;
 }
 
 namespace skerry::test {
+
+// RocksDB's file system without the waiting: a sync does nothing. What was written survives the process, as in the page cache, so tests of
+// kill -9 may use it, tests of power cuts not.
+std::shared_ptr<rocksdb::FileSystem> hasty_file_system();
 
 class FakeCloud {
  public:
