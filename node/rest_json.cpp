@@ -21,7 +21,8 @@ nlohmann::json convert(const simdjson::dom::element& element) {
       for (auto value : simdjson::dom::array(element)) out.push_back(convert(value));
       return out;
     }
-    case element_type::INT64: return int64_t(element);
+    case element_type::INT64:  // nlohmann calls unsigned what is not negative
+      return int64_t(element) < 0 ? nlohmann::json(int64_t(element)) : nlohmann::json(static_cast<uint64_t>(int64_t(element)));
     case element_type::UINT64: return uint64_t(element);
     case element_type::DOUBLE: return double(element);
     case element_type::STRING: return std::string(std::string_view(element));

@@ -108,11 +108,6 @@ Result<http::Response> query(const Node& node, const http::Request& request) {
     if (fields.size() > kBatchColumnsMax) return fail(Code::invalid, "more than {} fields: ask for fewer", kBatchColumnsMax);
   }
   SKERRY_ASSIGN(Batch batch, node.store().read(series, range, limit + 1, fields));
-  for (const std::string& field : fields) {
-    if (batch.rows() > 0 && !batch.column(field)) {
-      return fail(Code::invalid, "{} has no field '{}': GET /v1/streams lists them", series.text(), field.substr(0, 64));
-    }
-  }
   const bool truncated = batch.rows() > limit;
   const size_t rows = truncated ? limit : batch.rows();
   http::Response response;

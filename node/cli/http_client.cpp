@@ -159,8 +159,14 @@ Result<Response> Client::request(const std::string& method, const std::string& t
   parser.body_limit(c.options.body_bytes_max);
   parser.header_limit(64 << 10);
   if (method == "HEAD") parser.skip(true);
-  beast::http::async_read(*c.stream, c.buffer, parser, [&](error_code code, size_t) { read_error = code; });
+  beast::http::async_read_header(*c.stream, c.buffer, parser, [&](error_code code, size_t) { read_error = code; });
   c.run();
+  // Beast 1.74 holds answers with a Content-Length to no limit.
+  if (!read_error && parser.content_length().value_or(0) > c.options.body_bytes_max) read_error = beast::http::error::body_limit;
+  if (!read_error) {
+    beast::http::async_read(*c.stream, c.buffer, parser, [&](error_code code, size_t) { read_error = code; });
+    c.run();
+  }
   if (read_error) {
     c.stream.reset();
     if (read_error == beast::http::error::body_limit) {

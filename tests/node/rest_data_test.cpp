@@ -99,7 +99,7 @@ TEST_CASE("REST: a query that makes no sense is refused with the parameter's nam
   CHECK_THAT(f.refusal(f.get("/v1/query?series=room&from=yesterday"), 400), Contains("from"));
   CHECK_THAT(f.refusal(f.get("/v1/query?series=room&from=2025-01-02T00:00:00Z&to=2025-01-01T00:00:00Z"), 400), Contains("from"));
   CHECK_THAT(f.refusal(f.get("/v1/query?series=room&format=xml"), 400), Contains("xml"));
-  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&fields=nope"), 400), Contains("nope"));
+  CHECK_THAT(f.refusal(f.get("/v1/query?series=room&fields=nope"), 404), Contains("nope"));
 }
 
 TEST_CASE("REST: windows are answered, listed and labelled, by prediction and by stretch") {
