@@ -53,7 +53,7 @@ PumpMachine draw_machine(const std::string& name, uint64_t seed) {
   m.vertical = r.uniform(0.65, 1.0);
   const double degree = kTurn / 360;
   m.mounting = rotation(2, r.uniform(-40, 40) * degree) * rotation(0, r.normal() * 8 * degree) * rotation(1, r.normal() * 8 * degree);
-  const double transmissibility = std::exp(r.uniform(-0.35, 0.35));
+  const double transmissibility = std::exp(r.uniform(-0.15, 0.15));
   for (auto& row : m.mounting) {
     const double gain = transmissibility * r.uniform(0.9, 1.1);
     for (double& v : row) v *= gain;
@@ -64,15 +64,15 @@ PumpMachine draw_machine(const std::string& name, uint64_t seed) {
     m.drift_gain[i] = r.uniform(-1, 1);
   }
   m.noise = r.uniform(0.02, 0.05);
-  m.residual_imbalance = r.uniform(0.02, 0.12);
-  m.residual_misalignment = r.uniform(0.01, 0.07);
+  m.residual_imbalance = r.uniform(0.03, 0.16);
+  m.residual_misalignment = r.uniform(0.015, 0.10);
   m.vane = r.uniform(0.01, 0.06);
-  m.turbulence = r.uniform(0.01, 0.06);
-  m.wear = r.uniform(0.0, 0.12);
-  m.fault_imbalance = r.uniform(0.14, 0.26);
-  m.fault_misalignment = r.uniform(0.10, 0.20);
-  m.fault_bearing = r.uniform(0.25, 0.55);
-  m.fault_cavitation = r.uniform(0.12, 0.26);
+  m.turbulence = r.uniform(0.015, 0.065);
+  m.wear = r.uniform(0.0, 0.15);
+  m.fault_imbalance = r.uniform(0.13, 0.22);
+  m.fault_misalignment = r.uniform(0.09, 0.17);
+  m.fault_bearing = r.uniform(0.22, 0.50);
+  m.fault_cavitation = r.uniform(0.11, 0.22);
   for (double& phase : m.phase) phase = r.uniform(0, kTurn);
   return m;
 }
