@@ -23,6 +23,9 @@ struct Arguments {
   std::string sync_action = "status", learning_action = "why";
   ReplayOptions replay;
   std::vector<std::string> select, tags;
+  FitOptions fit;
+  std::vector<std::string> fit_select, fit_exclude;
+  bool pump = false;
   CheckConfigOptions check;
 };
 
@@ -114,6 +117,25 @@ void add_rest(CLI::App& app, Arguments& a) {
   check->add_flag("--reference", a.check.reference, "print every key with its default and what it means");
 }
 
+void add_fit(CLI::App& app, Arguments& a) {
+  auto* fit = command(app, a, "fit", "make a base model from labelled recordings or simulated pumps, and install it as NAME/1",
+                      "skerry fit --pump --machines 12 --model pump --models var/models\n         skerry fit --recordings motionsense "
+                      "--exclude subject=4,9 --model har --models var/models");
+  auto* pump = fit->add_flag("--pump", a.pump, "from simulated pumps");
+  auto* recordings = fit->add_option("--recordings", a.fit.recordings, "from a folder with meta.json, index.csv and an .npy");
+  pump->excludes(recordings);
+  fit->add_option("--machines", a.fit.machines, "simulated pumps (12)")->check(CLI::Range(1, 1000));
+  fit->add_option("--model", a.fit.model, "name of the model (pump)");
+  fit->add_option("--models", a.fit.models, "folder of packages (var/models)");
+  fit->add_option("--stream", a.fit.stream, "name of the series (default: from the recordings)");
+  fit->add_option("--select", a.fit_select, "recordings to use, e.g. trial=1,2")->allow_extra_args(false);
+  fit->add_option("--exclude", a.fit_exclude, "judged on, not trained on, e.g. subject=4,9")->allow_extra_args(false);
+  fit->add_option("--rows", a.fit.rows, "records per window (128)")->check(CLI::Range(2, 65536));
+  fit->add_option("--stride", a.fit.stride, "records between windows (64)")->check(CLI::Range(1, 65536));
+  fit->add_option("--epochs", a.fit.epochs, "passes over the data (8)")->check(CLI::Range(1, 1000));
+  fit->add_option("--seed", a.fit.seed, "the same seed gives the same model");
+}
+
 // "subject=4" pairs. Returns false after saying what is wrong.
 bool pairs(const std::vector<std::string>& given, const char* option, std::map<std::string, std::string>& out) {
   for (const std::string& text : given) {
@@ -155,6 +177,14 @@ int run(const std::string& name, Arguments& a) {
     if (!pairs(a.select, "--select", a.replay.select) || !pairs(a.tags, "--tag", a.replay.tags)) return 2;
     return replay(a.common, a.replay);
   }
+  if (name == "fit") {
+    if (!a.pump && a.fit.recordings.empty()) {
+      std::fprintf(stderr, "skerry: name what to learn from: --pump, or --recordings DIR\n");
+      return 2;
+    }
+    if (!pairs(a.fit_select, "--select", a.fit.select) || !pairs(a.fit_exclude, "--exclude", a.fit.exclude)) return 2;
+    return fit(a.common, a.fit);
+  }
   return check_config(a.common, a.check);
 }
 
@@ -168,6 +198,7 @@ int main(int argc, char** argv) {
   add_reading(app, arguments);
   add_teaching(app, arguments);
   add_rest(app, arguments);
+  add_fit(app, arguments);
   CLI11_PARSE(app, argc, argv);
   return run(app.get_subcommands().front()->get_name(), arguments);
 }
