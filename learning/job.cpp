@@ -1,12 +1,25 @@
-// Without exceptions, as in every room: toml++ in both modes in one program breaks the one definition rule, and crashes.
-#define TOML_EXCEPTIONS 0
+// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake. So its assertions stay on here and throw, its name
+// is changed so that the linker can't mix this copy with one that was compiled otherwise, and it is given ASCII only.
+#include <stdexcept>
+#ifdef NDEBUG
+#undef NDEBUG
+#endif
+#define TOML_EXCEPTIONS 1
+#define TOML_ENABLE_FORMATTERS 0
+#define TOML_ASSERT(condition) ((condition) ? void() : throw std::runtime_error("a malformed value"))
+#define toml skerry_job_toml
+#pragma GCC diagnostic push
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wterminate"  // in accessors that the parser does not use
+#endif
+#include <toml++/toml.h>
+#pragma GCC diagnostic pop
 
 #include "learning/job.h"
 
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <toml++/toml.h>
 
 #include "base/file.h"
 #include "learning/delta.h"
@@ -108,12 +121,21 @@ struct Keys {
   }
 };
 
-Result<JobSpec> parse_job(const std::string& text, const std::string& file) {
-  toml::parse_result parsed = toml::parse(text, file);
-  if (!parsed) {
-    return fail(Code::invalid, "{}:{}: {}", file, parsed.error().source().begin.line, parsed.error().description());
+Result<toml::table> parse_table(const std::string& text, const std::string& file) {
+  for (char c : text) {
+    if (static_cast<unsigned char>(c) > 126) return fail(Code::invalid, "{}: characters outside ASCII have no place in it", file);
   }
-  const toml::table& table = parsed.table();
+  try {
+    return toml::table(toml::parse(text, file));
+  } catch (const toml::parse_error& error) {
+    return fail(Code::invalid, "{}:{}: {}", file, error.source().begin.line, error.description());
+  } catch (const std::exception& error) {
+    return fail(Code::invalid, "{}: {}", file, error.what());
+  }
+}
+
+Result<JobSpec> parse_job(const std::string& text, const std::string& file) {
+  SKERRY_ASSIGN(const toml::table table, parse_table(text, file));
   Keys keys{table, file, std::nullopt};
   JobSpec spec;
   std::string kind = table["kind"].value_or(std::string());

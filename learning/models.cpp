@@ -15,6 +15,8 @@ namespace fs = std::filesystem;
 using storage::ModelState;
 using storage::ModelVersion;
 
+constexpr size_t kPackagesKept = 5;  // folders of a model besides the serving and the pinned one
+
 std::optional<uint32_t> version_of(const fs::path& folder) {
   const std::string name = folder.filename().string();
   uint32_t version = 0;
@@ -203,6 +205,18 @@ void Models::forget_old(const std::string& model, uint32_t serving, uint32_t las
     const inference::PackageInfo& info = loaded->package.info;
     if (info.name != model || info.version == serving || info.version == last_good) continue;
     if (Status done = engine_.unload(model, info.version); !done.ok()) log::warn("models", "{}", done.error().message);
+  }
+  // On disk the newest few stay besides these two: a node that learns for years must not fill up with what it once was.
+  const auto packages = packages_in(engine_.options().models);
+  auto it = packages.find(model);
+  if (it == packages.end()) return;
+  std::set<uint32_t> others = it->second;
+  others.erase(serving);
+  others.erase(last_good);
+  while (others.size() > kPackagesKept) {
+    std::error_code ignored;
+    fs::remove_all(engine_.options().models / model / std::to_string(*others.begin()), ignored);
+    others.erase(others.begin());
   }
 }
 

@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "base/file.h"
@@ -23,7 +25,7 @@ constexpr int kNice = 19;
 constexpr char kOomScore[] = "900";  // of 1000: among the first to go when memory runs out
 
 // Between fork and exec of a program with threads: only calls that are safe there.
-[[noreturn]] void become_worker(char* const* argv, int stderr_fd, pid_t parent) {
+[[noreturn]] void become_worker(char* const* argv, int stderr_fd, pid_t parent, WorkerPriority priority) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(125);  // it died before the line above
   ::setpgid(0, 0);                          // a Ctrl-C at the daemon's terminal is the daemon's affair
@@ -38,9 +40,11 @@ constexpr char kOomScore[] = "900";  // of 1000: among the first to go when memo
   }
   ::dup2(stderr_fd, 2);
   ::syscall(SYS_close_range, 3u, ~0u, 0u);  // sockets and files of the daemon are not the worker's
-  struct sched_param idle {};
-  ::sched_setscheduler(0, SCHED_IDLE, &idle);
-  ::setpriority(PRIO_PROCESS, 0, kNice);    // counted as "nice" in /proc/stat: the load probe leaves it out
+  if (priority == WorkerPriority::background) {
+    struct sched_param idle {};
+    ::sched_setscheduler(0, SCHED_IDLE, &idle);
+    ::setpriority(PRIO_PROCESS, 0, kNice);  // counted as "nice" in /proc/stat: the load probe leaves it out
+  }
   int oom = ::open("/proc/self/oom_score_adj", O_WRONLY);
   if (oom >= 0) {
     [[maybe_unused]] ssize_t written = ::write(oom, kOomScore, sizeof(kOomScore) - 1);
@@ -52,7 +56,7 @@ constexpr char kOomScore[] = "900";  // of 1000: among the first to go when memo
 
 class WorkerProcess final : public WorkerLauncher {
  public:
-  explicit WorkerProcess(std::filesystem::path worker) : worker_(std::move(worker)) {}
+  WorkerProcess(std::filesystem::path worker, WorkerPriority priority) : worker_(std::move(worker)), priority_(priority) {}
   ~WorkerProcess() override { kill(); }
 
   Status start(const std::filesystem::path& job_folder) override {
@@ -67,7 +71,7 @@ class WorkerProcess final : public WorkerLauncher {
     char* argv[] = {program.data(), verb.data(), folder.data(), nullptr};
     pid_t parent = ::getpid();
     pid_t pid = ::fork();
-    if (pid == 0) become_worker(argv, ends[1], parent);
+    if (pid == 0) become_worker(argv, ends[1], parent, priority_);
     int number = errno;
     ::close(ends[1]);
     if (pid < 0) {
@@ -143,6 +147,7 @@ class WorkerProcess final : public WorkerLauncher {
   }
 
   const std::filesystem::path worker_;
+  const WorkerPriority priority_;
   pid_t pid_ = -1;
   int stderr_fd_ = -1;
   std::string log_;
@@ -151,12 +156,12 @@ class WorkerProcess final : public WorkerLauncher {
 
 }  // namespace
 
-std::unique_ptr<WorkerLauncher> make_worker_launcher(std::filesystem::path worker) {
+std::unique_ptr<WorkerLauncher> make_worker_launcher(std::filesystem::path worker, WorkerPriority priority) {
   if (worker.empty()) {
     std::error_code error;
     worker = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "skerry-worker";
   }
-  return std::make_unique<WorkerProcess>(std::move(worker));
+  return std::make_unique<WorkerProcess>(std::move(worker), priority);
 }
 
 }  // namespace skerry::learning

@@ -28,6 +28,11 @@ class WorkerLauncher {
   virtual uint64_t memory_bytes() const = 0;                          // resident, of the running worker
 };
 
-std::unique_ptr<WorkerLauncher> make_worker_launcher(std::filesystem::path worker);
+// background: SCHED_IDLE, as the daemon wants it. foreground: somebody waits for it, e.g. `skerry fit`.
+enum class WorkerPriority { background, foreground };
+
+// An empty path: skerry-worker beside this program.
+std::unique_ptr<WorkerLauncher> make_worker_launcher(std::filesystem::path worker,
+                                                     WorkerPriority priority = WorkerPriority::background);
 
 }  // namespace skerry::learning

@@ -1,0 +1,1 @@
+skerry_fuzz(job SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/job_fuzz.cpp DEPS skerry::learning)
