@@ -17,6 +17,11 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr uint64_t kPackageBytesMax = 256 << 20;
+#if defined(__x86_64__)
+constexpr const char* kEngine = "onednn";
+#else
+constexpr const char* kEngine = "qnnpack";
+#endif
 
 int32_t index_of(const Feed& feed, const std::string& label) {
   auto at = std::find(feed.labels.begin(), feed.labels.end(), label);
@@ -116,11 +121,11 @@ Result<learning::ExampleSet> windows_of(const Feed& feed, const std::vector<Piec
 }
 
 Result<Feed> pump_feed(uint64_t seed) {
-  constexpr int kBaseMachines = 5;
+  constexpr int kBaseMachines = 3;
   constexpr size_t kFirst = 10, kLearn = 40, kAfter = 20;  // stretches of the unseen pump: two, eight and four rounds of conditions
   Feed feed;
   feed.model = "pump";
-  feed.who = "pump-9";
+  feed.who = "pump-11";
   feed.base_of = fmt::format("{} other pumps", kBaseMachines);
   feed.key = fmt::format("pump-{}", seed);
   feed.labels = plugins::kPumpConditions;
@@ -217,6 +222,7 @@ Result<inference::Package> base_model(const Feed& feed, const inference::GateSpe
   spec.target.name = feed.model;
   spec.target.version = 1;
   spec.target.architecture = "cnn1d";
+  spec.target.engine = kEngine;
   spec.target.labels = feed.labels;
   spec.target.window = feed.window;
   spec.target.gate = gate;

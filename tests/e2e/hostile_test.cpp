@@ -89,7 +89,7 @@ uint64_t send_until_refused(RawConnection& connection, const std::string& head, 
 
 TEST_CASE("hostile: a body of 1 GB is refused early, and memory stays bounded") {
   test::TempDir folder;
-  Daemon daemon(folder.path(), {.http = "body_bytes_max = \"4 MiB\"\n"});
+  Daemon daemon(folder.path(), {.http = "body_max = \"4 MiB\"\n"});
   must_start(daemon);
   auto client = client_of(daemon);
   must_take(*client, records(0, 10));
@@ -239,7 +239,7 @@ TEST_CASE("hostile: ten mistakes in a config are all reported at once, with line
                          "data_dri = \"data\"\n"                       // 2 unknown key
                          "[http]\n"
                          "port = 99999\n"                              // 3 out of range
-                         "body_bytes_max = \"16 potatoes\"\n"          // 4 unit
+                         "body_max = \"16 potatoes\"\n"          // 4 unit
                          "idle_timeout = \"soon\"\n"                   // 5 duration
                          "[storage]\n"
                          "sync_interval = -5\n"                        // 6 not a duration
@@ -251,7 +251,7 @@ TEST_CASE("hostile: ten mistakes in a config are all reported at once, with line
                          "hub = \"ftp://nowhere\"\n"                   // 9 not http
                          "backoff_min = \"1 fortnight\"\n"             // 10 unit
                          "[[source]]\n"
-                         "kind = \"telepathy\"\n";                     // 11 unknown kind
+                         "type = \"telepathy\"\n";                     // 11 unknown kind
   for (auto& [program, arguments] : std::vector<std::pair<std::string, std::vector<std::string>>>{
            {"skerry", {"check-config", file.string()}}, {"skerryd", {"--config", file.string()}}}) {
     auto finished = run_program(program, arguments, folder.path(), milliseconds(10'000));
@@ -295,7 +295,7 @@ TEST_CASE("hostile: a hub that answers garbage costs nothing, and a good hub get
   auto proxy = test::ChaosProxy::start("127.0.0.1", garbage.value()->port());
   REQUIRE(proxy.ok());
   Daemon daemon(folder / "node", {.hub = proxy.value()->url(),
-                                  .sync = "request_timeout = \"1s\"\nbackoff_min = \"20ms\"\nbackoff_max = \"100ms\"\nprobe_interval = \"50ms\"\n"});
+                                  .sync = "request_timeout = \"1s\"\nbackoff_min = \"20ms\"\nbackoff_max = \"100ms\"\nprobe_interval = \"100ms\"\n"});
   must_start(daemon);
   auto client = client_of(daemon);
   RecordSet sent;

@@ -31,7 +31,7 @@ class Schedule {
     daemon.hub = proxy_->url();
     daemon.sync =
         "request_timeout = \"500ms\"\nbackoff_min = \"20ms\"\nbackoff_max = \"200ms\"\nprobe_interval = \"100ms\"\n"
-        "batch_bytes_max = \"8 KiB\"\n";  // many small exchanges: many chances for something to go wrong in one
+        "batch_max = \"8 KiB\"\n";  // many small exchanges: many chances for something to go wrong in one
     daemon.learning = "enabled = false\n";
     daemon_.emplace(folder / "node", daemon);
     SKERRY_TRY(daemon_->start());

@@ -121,6 +121,7 @@ Result<NodeView> view(http::Client& client) {
     for (const json& entry : status.at("outbox").at("classes")) v.outbox_entries += entry.at("entries").get<uint64_t>();
     const json& sync = status.at("sync");
     v.online = sync.at("online");
+    v.failures = sync.at("failures");
     v.repeated = sync.at("repeated");
     const json& learning = status.at("learning");
     v.learning_state = learning.at("state");

@@ -43,7 +43,7 @@ class Hub {
 struct DaemonOptions {
   std::string node = "island";
   std::string hub;                 // URL; empty: sync is off
-  std::string http;                // lines for the table [http], e.g. "body_bytes_max = \"1 MiB\""
+  std::string http;                // lines for the table [http], e.g. "body_max = \"1 MiB\""
   std::string learning;            // lines for [learning]
   std::string sync;                // lines for [sync]
   std::string more;                // whole tables
@@ -56,6 +56,7 @@ struct NodeView {                  // what the daemon says of itself
   uint64_t records = 0, predictions = 0, labelled = 0;
   uint64_t outbox_bytes = 0, outbox_entries = 0;
   bool online = false;
+  uint64_t failures = 0;           // exchanges without an answer that makes sense
   uint64_t repeated = 0;           // batches that the hub had already
   std::string learning_state, learning_why;
   uint64_t jobs_started = 0, jobs_failed = 0, promoted = 0, rejected = 0;
