@@ -155,8 +155,10 @@ TEST_CASE("pipeline: a backlog larger than one step is worked through in bounded
 
 TEST_CASE("pipeline: however it is restarted, no window is repeated and none is left out") {
   Random random(Catch::rngSeed());
-  for (int round = 0; round < 6; ++round) {
-    Gateway g;
+  for (uint32_t round = 0; round < 8; ++round) {
+    PackageInfo info = small_info();
+    info.window.stride = 1 + round % info.window.rows;  // up to windows that share no record
+    Gateway g("linear 1", info);
     int64_t t = kStart;
     Batch all = records("imu", {});
     for (int part = 0; part < 12; ++part) {
@@ -175,7 +177,7 @@ TEST_CASE("pipeline: however it is restarted, no window is repeated and none is 
     g.settle();
     for (Column& column : all.columns) column.values = std::vector<double>(all.rows(), 1);
     std::vector<storage::TimeRange> expected;
-    auto cut = cut_windows(small_info().window, all);
+    auto cut = cut_windows(info.window, all);
     REQUIRE(cut.ok());
     for (const Window& window : cut->windows) expected.push_back(window.range);
     REQUIRE(ranges(g.ledger()) == expected);
