@@ -69,8 +69,9 @@ class Parser {
     }
     if (value.as<Table>() != nullptr || value.as<Array>() != nullptr) {
       const std::string near = nearest(m.key, tables);
-      complain(m.at, near.empty() ? fmt::format("unknown table [{}]: known are {}", m.key.substr(0, 64), listed(tables))
-                                  : fmt::format("unknown table [{}]: did you mean [{}]?", m.key.substr(0, 64), near));
+      complain(m.at, near.empty()
+                         ? fmt::format("unknown table [{}]: known are {}", m.key.substr(0, 64), listed(tables))
+                         : fmt::format("unknown table [{}]: did you mean [{}]?", m.key.substr(0, 64), near));
     } else {
       complain(m.at, fmt::format("'{}' stands outside of any table{}", m.key.substr(0, 64), home_of(m.key)));
     }
@@ -84,8 +85,10 @@ class Parser {
     }
     Table rest;
     for (const Member& m : *table) {
-      if (section.name == "storage" && m.key == "stream") stream_rules(m.at, m.value.front());
-      else rest.push_back(m);
+      if (section.name == "storage" && m.key == "stream")
+        stream_rules(m.at, m.value.front());
+      else
+        rest.push_back(m);
     }
     fill(rest, section, out_.config, [this](const std::string& key) { return home_of(key); });
   }
@@ -94,7 +97,8 @@ class Parser {
   template <typename T, typename Elsewhere>
   void fill(const Table& table, const Section<T>& section, T& target, Elsewhere elsewhere) {
     for (const Member& m : table) {
-      auto key = std::find_if(section.keys.begin(), section.keys.end(), [&](const Key<T>& k) { return k.name == m.key; });
+      auto key =
+          std::find_if(section.keys.begin(), section.keys.end(), [&](const Key<T>& k) { return k.name == m.key; });
       if (key == section.keys.end()) {
         unknown_key(m, section.name, names_of(section), elsewhere(m.key));
         continue;
@@ -106,7 +110,8 @@ class Parser {
     }
   }
 
-  void unknown_key(const Member& m, const std::string& table, const std::vector<std::string>& known, const std::string& elsewhere) {
+  void unknown_key(const Member& m, const std::string& table, const std::vector<std::string>& known,
+                   const std::string& elsewhere) {
     const std::string near = nearest(m.key, known);
     const std::string remedy = !near.empty()        ? fmt::format(": did you mean '{}'?", near)
                                : !elsewhere.empty() ? elsewhere
@@ -125,17 +130,21 @@ class Parser {
   }
 
   // The tables of [[name]]; complains about a wrong shape.
-  std::vector<const Value*> array_of_tables(const std::string& name, Place at, const Value& value, size_t count_max) {
+  std::vector<const Value*> array_of_tables(const std::string& name, Place at, const Value& value,
+                                            size_t count_max) {
     std::vector<const Value*> out;
     const Array* array = value.as<Array>();
     if (array == nullptr) {
       complain(at, fmt::format("there may be several: write [[{}]] with double brackets", name));
       return out;
     }
-    if (array->size() > count_max) complain(at, fmt::format("{} times [[{}]]: at most {} are allowed", array->size(), name, count_max));
+    if (array->size() > count_max)
+      complain(at, fmt::format("{} times [[{}]]: at most {} are allowed", array->size(), name, count_max));
     for (const Value& item : *array) {
-      if (item.as<Table>() == nullptr) complain(item.at, fmt::format("expected [[{}]] tables, found {}", name, item.kind()));
-      else if (out.size() < count_max) out.push_back(&item);
+      if (item.as<Table>() == nullptr)
+        complain(item.at, fmt::format("expected [[{}]] tables, found {}", name, item.kind()));
+      else if (out.size() < count_max)
+        out.push_back(&item);
     }
     return out;
   }
@@ -152,9 +161,11 @@ class Parser {
         continue;
       }
       if (!seen.insert(rule.name).second) {
-        complain(find(table, "name")->at, fmt::format("a second rule for the stream '{}': the first one wins, remove one", rule.name));
+        complain(find(table, "name")->at,
+                 fmt::format("a second rule for the stream '{}': the first one wins, remove one", rule.name));
       } else if (everything) {
-        complain(find(table, "name")->at, fmt::format("the rule for '{}' comes after \"*\", so it never applies: move it up", rule.name));
+        complain(find(table, "name")->at,
+                 fmt::format("the rule for '{}' comes after \"*\", so it never applies: move it up", rule.name));
       }
       everything |= rule.name == "*";
       out_.config.storage.streams.push_back(std::move(rule));
@@ -178,7 +189,8 @@ class Parser {
       }
       if (!seen.insert(source.name).second) {
         const Value* name = find(table, "name");
-        complain(name != nullptr ? name->at : item->at, fmt::format("two sources are named '{}': give each its own name", source.name));
+        complain(name != nullptr ? name->at : item->at,
+                 fmt::format("two sources are named '{}': give each its own name", source.name));
       }
       finish(source);
       out_.config.sources.push_back(std::move(source));
@@ -197,7 +209,9 @@ class Parser {
       if (kSourceTypes[i] == *name) return static_cast<SourceType>(i);
     }
     const std::string near = name != nullptr ? nearest(*name, kSourceTypes) : "";
-    complain(type->at, near.empty() ? "source.type: " + choices : fmt::format("source.type: unknown type '{}': did you mean \"{}\"?", *name, near));
+    complain(type->at, near.empty()
+                           ? "source.type: " + choices
+                           : fmt::format("source.type: unknown type '{}': did you mean \"{}\"?", *name, near));
     return {};
   }
 
@@ -226,11 +240,13 @@ class Parser {
       if (holds) return;
       auto at = places_.find(table + "." + large);
       if (at == places_.end()) at = places_.find(table + "." + small);
-      complain(at != places_.end() ? at->second : Place{1, 1}, fmt::format("{}.{} must not be larger than {}: change one of them", table, small, large));
+      complain(at != places_.end() ? at->second : Place{1, 1},
+               fmt::format("{}.{} must not be larger than {}: change one of them", table, small, large));
     };
     const Config& c = out_.config;
     ordered("learning", "idle_cpu_below", "busy_cpu_above", c.learning.idle_cpu_below <= c.learning.busy_cpu_above);
-    ordered("learning", "idle_requests_below", "busy_requests_above", c.learning.idle_requests_below <= c.learning.busy_requests_above);
+    ordered("learning", "idle_requests_below", "busy_requests_above",
+            c.learning.idle_requests_below <= c.learning.busy_requests_above);
     ordered("sync", "backoff_min", "backoff_max", c.sync.backoff_min <= c.sync.backoff_max);
   }
 
@@ -269,15 +285,17 @@ Config defaults() {
 Parsed parse(std::string_view toml, const fs::path& file) {
   Parsed out{defaults(), {}};
   Parser(out, file).parse(toml);
-  std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(),
-                   [](const Diagnostic& a, const Diagnostic& b) { return std::pair(a.line, a.column) < std::pair(b.line, b.column); });
+  std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
+    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  });
   return out;
 }
 
 Result<Config> load(const fs::path& file) {
   Result<std::string> text = read_file(file, kFileBytesMax);
   if (!text && text.error().code == Code::exhausted) {
-    return fail(Code::invalid, "{}: larger than {} bytes: this is not a configuration", file.string(), kFileBytesMax);
+    return fail(Code::invalid, "{}: larger than {} bytes: this is not a configuration", file.string(),
+                kFileBytesMax);
   }
   if (!text) return text.error();
   Parsed parsed = parse(*text, file);

@@ -1,5 +1,5 @@
-// The whole configuration of a node, from TOML. Every mistake is reported at once with file, line, column and remedy; an unknown key is a
-// mistake, with the nearest known name.
+// The whole configuration of a node, from TOML. Every mistake is reported at once with file, line, column and
+// remedy; an unknown key is a mistake, with the nearest known name.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ namespace skerry::config {
 
 struct SourceConfig {
   std::string name;
-  double operator_share = 0;     // replay, simulate: this share of truths is given as labels, as an operator would
+  double operator_share = 0;  // replay, simulate: this share of truths is given as labels, as an operator would
   std::variant<plugins::HostOptions, plugins::ReplayOptions, plugins::PumpOptions> options;
 };
 
@@ -39,8 +39,8 @@ struct Config {
 struct Diagnostic {
   std::string file;
   uint32_t line = 0, column = 0;
-  std::string message;           // what is wrong and what to write instead
-  std::string text() const;      // "node.toml:12:3: message"
+  std::string message;       // what is wrong and what to write instead
+  std::string text() const;  // "node.toml:12:3: message"
 };
 
 struct Parsed {
@@ -50,8 +50,8 @@ struct Parsed {
 
 // Every key at its default, with the folders still relative to node.data_dir.
 Config defaults();
-// node.data_dir is relative to the current folder; the other folders are relative to node.data_dir; replay data and programs are
-// relative to the config file. A file over 1 MiB or with a syntax error gives one diagnostic.
+// node.data_dir is relative to the current folder; the other folders are relative to node.data_dir; replay data and
+// programs are relative to the config file. A file over 1 MiB or with a syntax error gives one diagnostic.
 Parsed parse(std::string_view toml, const std::filesystem::path& file);
 // Error: not_found, or invalid with every diagnostic in the message.
 Result<Config> load(const std::filesystem::path& file);

@@ -34,8 +34,10 @@ void keys(std::string& out, const Section<T>& section, const T& values, const st
 
 std::string reference() {
   std::string out;
-  comment(out, "Every key of a node's configuration with its default. Sizes are texts like \"64 MiB\", durations like \"250ms\", \"30s\" or \"48h\". "
-               "Lines that begin with '#' and no space are examples: remove the '#' to use them.");
+  comment(out,
+          "Every key of a node's configuration with its default. Sizes are texts like \"64 MiB\", durations like "
+          "\"250ms\", \"30s\" or \"48h\". "
+          "Lines that begin with '#' and no space are examples: remove the '#' to use them.");
   const Config values = defaults();
   for (const Section<Config>& section : sections()) {
     out += "\n";

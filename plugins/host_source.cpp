@@ -1,6 +1,6 @@
-// The machine's own sensors from /proc and /sys (Linux: proc(5), Documentation/admin-guide/iostats.rst, hwmon/sysfs-interface.rst).
-// A file that is missing or makes no sense leaves its values out; nothing here can fail a poll. A counter that went backwards (wrap or reset)
-// gives no rate for that interval.
+// The machine's own sensors from /proc and /sys (Linux: proc(5), Documentation/admin-guide/iostats.rst,
+// hwmon/sysfs-interface.rst). A file that is missing or makes no sense leaves its values out; nothing here can fail
+// a poll. A counter that went backwards (wrap or reset) gives no rate for that interval.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -21,11 +21,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kFileBytesMax = 256 << 10;   // the rest of a longer file is not read
+constexpr size_t kFileBytesMax = 256 << 10;  // the rest of a longer file is not read
 constexpr size_t kCoresMax = 128;
-constexpr size_t kDevicesMax = 64;            // disks, interfaces, sensors: each
-constexpr size_t kEntriesMax = 1024;          // of one folder of /sys
-constexpr double kSectorBytes = 512;          // of /proc/diskstats, whatever the disk's own sector is
+constexpr size_t kDevicesMax = 64;    // disks, interfaces, sensors: each
+constexpr size_t kEntriesMax = 1024;  // of one folder of /sys
+constexpr double kSectorBytes = 512;  // of /proc/diskstats, whatever the disk's own sector is
 
 // Empty when there is no such file. Non-blocking: a pipe must not hang the gateway.
 std::string read_some(const fs::path& path) {
@@ -96,7 +96,8 @@ std::string clean(std::string_view text) {
 std::vector<std::string> entries(const fs::path& folder) {
   std::vector<std::string> out;
   std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end && out.size() < kEntriesMax; entry.increment(code)) {
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end && out.size() < kEntriesMax;
+       entry.increment(code)) {
     out.push_back(entry->path().filename().string());
   }
   std::sort(out.begin(), out.end());
@@ -283,7 +284,8 @@ class HostSource final : public Source {
     sensors_.clear();
     const fs::path thermal = root_ / "sys/class/thermal", hwmon = root_ / "sys/class/hwmon";
     for (const std::string& zone : entries(thermal)) {
-      if (zone.starts_with("thermal_zone")) temperature(clean(read_some(thermal / zone / "type")), thermal / zone / "temp");
+      if (zone.starts_with("thermal_zone"))
+        temperature(clean(read_some(thermal / zone / "type")), thermal / zone / "temp");
     }
     for (const std::string& chip : entries(hwmon)) {
       const std::string chip_name = clean(read_some(hwmon / chip / "name"));
@@ -291,7 +293,8 @@ class HostSource final : public Source {
         if (!file.starts_with("temp") || !file.ends_with("_input")) continue;
         const std::string number = file.substr(0, file.size() - 6);  // "temp1"
         std::string label = clean(read_some(hwmon / chip / (number + "_label")));
-        temperature((chip_name.empty() ? chip : chip_name) + " " + (label.empty() ? number : label), hwmon / chip / file);
+        temperature((chip_name.empty() ? chip : chip_name) + " " + (label.empty() ? number : label),
+                    hwmon / chip / file);
       }
     }
   }

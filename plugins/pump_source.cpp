@@ -19,10 +19,13 @@ Result<Condition> condition_named(const std::string& name) {
   for (size_t i = 0; i < kPumpConditions.size(); ++i) {
     if (kPumpConditions[i] == name) return static_cast<Condition>(i);
   }
-  return fail(Code::invalid, "'{}' is not a condition of the pump: normal, imbalance, misalignment, bearing and cavitation are", name);
+  return fail(Code::invalid,
+              "'{}' is not a condition of the pump: normal, imbalance, misalignment, bearing and cavitation are",
+              name);
 }
 
-// The next condition: the script's, or drawn so that each comes once before any comes again, and never twice in a row.
+// The next condition: the script's, or drawn so that each comes once before any comes again, and never twice in a
+// row.
 class Schedule {
  public:
   Schedule(std::vector<Condition> script, uint64_t seed) : script_(std::move(script)), random_(seed) {}
@@ -49,7 +52,8 @@ class Schedule {
 };
 
 uint64_t seed_of(const PumpOptions& options, uint64_t purpose) {
-  // The machine's own draw already mixes name and seed; from its digits come independent seeds for its signals and its fate.
+  // The machine's own draw already mixes name and seed; from its digits come independent seeds for its signals and
+  // its fate.
   uint64_t h = 0xcbf29ce484222325;
   for (unsigned char c : options.machine) h = (h ^ c) * 0x100000001b3;
   return Random(h ^ (options.seed * 0x9e3779b97f4a7c15) ^ (purpose << 56))();
@@ -61,7 +65,8 @@ class PumpSource final : public Source {
       : options_(options),
         series_{"pump", {{"machine", options.machine}}},
         schedule_(std::move(script), seed_of(options, 1)),
-        model_(draw_machine(options.machine, options.seed), options.rate_hz, seed_of(options, 2), options.drift_per_hour),
+        model_(draw_machine(options.machine, options.seed), options.rate_hz, seed_of(options, 2),
+               options.drift_per_hour),
         playback_(options.speed) {}
 
   std::string name() const override { return "simulate " + options_.machine; }
@@ -89,7 +94,9 @@ class PumpSource final : public Source {
     const size_t paced = static_cast<size_t>(std::clamp(std::round(rows), 1.0, double{kRowsPerFastBatch}));
     return playback_.unpaced() ? kRowsPerFastBatch : paced;
   }
-  int64_t offset_ns(uint64_t record) const { return std::llround(static_cast<double>(record) * 1e9 / options_.rate_hz); }
+  int64_t offset_ns(uint64_t record) const {
+    return std::llround(static_cast<double>(record) * 1e9 / options_.rate_hz);
+  }
 
   Batch make_batch(size_t rows, std::vector<Truth>& truths) {
     Batch batch{series_};
@@ -123,10 +130,10 @@ class PumpSource final : public Source {
   PumpModel model_;
   Playback playback_;
   std::optional<int64_t> begin_ns_;
-  uint64_t record_ = 0;          // the next one
+  uint64_t record_ = 0;  // the next one
   std::string label_;
-  int64_t state_begin_ns_ = 0;   // wall
-  int64_t state_end_ns_ = 0;     // since the beginning
+  int64_t state_begin_ns_ = 0;  // wall
+  int64_t state_end_ns_ = 0;    // since the beginning
 };
 
 }  // namespace
@@ -139,10 +146,14 @@ Result<std::unique_ptr<Source>> make_pump_source(const PumpOptions& options) {
     return fail(Code::invalid, "pump rate_hz is {}: choose between 100 and 10000", options.rate_hz);
   }
   if (!(options.speed >= 0 && options.speed <= 1e6)) {
-    return fail(Code::invalid, "pump speed {} is out of range: 1 is real time, 0 as fast as possible, at most 1000000", options.speed);
+    return fail(Code::invalid,
+                "pump speed {} is out of range: 1 is real time, 0 as fast as possible, at most 1000000",
+                options.speed);
   }
-  if (options.state_length < std::chrono::milliseconds(100) || options.state_length > std::chrono::hours(24 * 365)) {
-    return fail(Code::invalid, "pump state_length is {}: choose between 100ms and a year", format_duration(options.state_length));
+  if (options.state_length < std::chrono::milliseconds(100) ||
+      options.state_length > std::chrono::hours(24 * 365)) {
+    return fail(Code::invalid, "pump state_length is {}: choose between 100ms and a year",
+                format_duration(options.state_length));
   }
   if (options.batch < std::chrono::milliseconds(1) || !(std::abs(options.drift_per_hour) <= 10)) {
     return fail(Code::invalid, "the pump's batch must be at least 1ms, its drift_per_hour at most 10");

@@ -1,4 +1,5 @@
-// Recorded data as a source: a CSV file or a folder of recordings, with its own spacing in time, shifted to begin now (or when asked).
+// Recorded data as a source: a CSV file or a folder of recordings, with its own spacing in time, shifted to begin
+// now (or when asked).
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -26,14 +27,15 @@ std::string default_stream(const fs::path& path) {
   return name.empty() || name == "." || name == ".." ? "replay" : name;
 }
 
-// When the first record plays, in nanoseconds since 1970. As fast as possible, from now on, would lead into the future, which a store
-// refuses: then the recording ends now.
+// When the first record plays, in nanoseconds since 1970. As fast as possible, from now on, would lead into the
+// future, which a store refuses: then the recording ends now.
 Result<int64_t> begin_of(const ReplayOptions& options, WallTime now, int64_t length_ns) {
   int64_t begin = options.start_ns != 0 ? options.start_ns : now.time_since_epoch().count();
   int64_t end = 0;
   if (options.start_ns == 0 && options.speed == 0 && __builtin_sub_overflow(begin, length_ns, &begin)) begin = 0;
   if (__builtin_add_overflow(begin, length_ns, &end)) {
-    return fail(Code::invalid, "{} would play beyond the year 2262: choose an earlier start", options.path.string());
+    return fail(Code::invalid, "{} would play beyond the year 2262: choose an earlier start",
+                options.path.string());
   }
   return begin;
 }
@@ -57,7 +59,8 @@ class CsvSource final : public Source {
     }
     const int64_t due = playback_.due_ns(now);
     size_t rows = 0;
-    while (rows < (playback_.unpaced() ? kRowsPerFastBatch : kRowsPerPollMax) && out.batches.size() < kBatchesPerPollMax) {
+    while (rows < (playback_.unpaced() ? kRowsPerFastBatch : kRowsPerPollMax) &&
+           out.batches.size() < kBatchesPerPollMax) {
       look_ahead();
       if (trouble_ && out.batches.empty()) return *std::exchange(trouble_, std::nullopt);
       if (!ahead_) {
@@ -82,9 +85,12 @@ class CsvSource final : public Source {
     if (ahead_ || ended_ || trouble_) return;
     CsvRow row;
     Result<bool> more = table_.next(row);
-    if (!more) trouble_ = more.error();  // after the rows before it are handed over
-    else if (*more) ahead_ = std::move(row);
-    else ended_ = true;
+    if (!more)
+      trouble_ = more.error();  // after the rows before it are handed over
+    else if (*more)
+      ahead_ = std::move(row);
+    else
+      ended_ = true;
   }
 
   Batch read_batch() {
@@ -122,7 +128,8 @@ class FolderSource final : public Source {
     }
     const int64_t due = playback_.due_ns(now);
     size_t rows = 0;
-    while (rows < (playback_.unpaced() ? kRowsPerFastBatch : kRowsPerPollMax) && out.batches.size() < kBatchesPerPollMax) {
+    while (rows < (playback_.unpaced() ? kRowsPerFastBatch : kRowsPerPollMax) &&
+           out.batches.size() < kBatchesPerPollMax) {
       if (at_ == folder_.recordings().size()) {
         out.finished = true;
         break;
@@ -151,7 +158,8 @@ class FolderSource final : public Source {
   const RecordingInfo& recording() const { return folder_.recordings()[at_]; }
   uint64_t next_count() const {
     const double rows = std::chrono::duration<double>(options_.batch).count() * folder_.rate_hz();
-    uint64_t count = playback_.unpaced() ? kRowsPerFastBatch : static_cast<uint64_t>(std::clamp(rows, 1.0, double{kRowsPerFastBatch}));
+    uint64_t count = playback_.unpaced() ? kRowsPerFastBatch
+                                         : static_cast<uint64_t>(std::clamp(rows, 1.0, double{kRowsPerFastBatch}));
     return std::min(count, recording().length - row_);
   }
   Series series() const {
@@ -176,18 +184,21 @@ class FolderSource final : public Source {
   RecordingFolder folder_;
   Playback playback_;
   std::optional<int64_t> begin_ns_;
-  size_t at_ = 0;      // recording being played
-  uint64_t row_ = 0;   // next row of it
+  size_t at_ = 0;     // recording being played
+  uint64_t row_ = 0;  // next row of it
 };
 
 Status check(const ReplayOptions& options) {
   if (!(options.speed >= 0 && options.speed <= 1e6)) {
-    return fail(Code::invalid, "replay speed {} is out of range: 1 is real time, 0 as fast as possible, at most 1000000", options.speed);
+    return fail(Code::invalid,
+                "replay speed {} is out of range: 1 is real time, 0 as fast as possible, at most 1000000",
+                options.speed);
   }
   if (options.batch.count() < 1'000'000) return fail(Code::invalid, "a replay batch must last for at least 1ms");
   std::error_code ignored;
   if (!fs::exists(options.path, ignored)) {
-    return fail(Code::not_found, "nothing to replay at {}: name a .csv file, or a folder with meta.json, index.csv and an .npy",
+    return fail(Code::not_found,
+                "nothing to replay at {}: name a .csv file, or a folder with meta.json, index.csv and an .npy",
                 options.path.string());
   }
   return {};
@@ -200,12 +211,14 @@ ReplayOptions with_stream(ReplayOptions options) {
 
 Result<CsvTable> open_csv(const ReplayOptions& options) {
   if (!options.select.empty() || options.labels) {
-    return fail(Code::invalid, "{} is a CSV file: select and labels need a folder with an index.csv", options.path.string());
+    return fail(Code::invalid, "{} is a CSV file: select and labels need a folder with an index.csv",
+                options.path.string());
   }
   return CsvTable::open(options.path);
 }
 
-Result<Recording> read_recording(const ReplayOptions& options, const RecordingFolder& folder, const RecordingInfo& info) {
+Result<Recording> read_recording(const ReplayOptions& options, const RecordingFolder& folder,
+                                 const RecordingInfo& info) {
   Recording out{info.index, info.label, Batch{Series{options.stream, options.tags}}};
   out.records.series.tags.insert(info.tags.begin(), info.tags.end());
   SKERRY_ASSIGN(out.records.columns, folder.read(info, 0, info.length));
@@ -232,7 +245,8 @@ Result<std::vector<Recording>> read_recordings(const ReplayOptions& given) {
   const ReplayOptions options = with_stream(given);
   std::error_code ignored;
   if (!fs::is_directory(options.path, ignored)) {
-    return fail(Code::invalid, "{} is not a folder of recordings: meta.json, index.csv and an .npy are needed", options.path.string());
+    return fail(Code::invalid, "{} is not a folder of recordings: meta.json, index.csv and an .npy are needed",
+                options.path.string());
   }
   SKERRY_ASSIGN(RecordingFolder folder, RecordingFolder::open(options.path, options.select));
   std::vector<Recording> out;
@@ -240,7 +254,8 @@ Result<std::vector<Recording>> read_recordings(const ReplayOptions& given) {
   for (const RecordingInfo& info : folder.recordings()) {
     rows += info.length;
     if (info.length > kBatchRowsMax || rows > kRecordingRowsMax) {
-      return fail(Code::invalid, "too many rows in {}: at most {} in a recording and {} together are read, select fewer",
+      return fail(Code::invalid,
+                  "too many rows in {}: at most {} in a recording and {} together are read, select fewer",
                   options.path.string(), kBatchRowsMax, kRecordingRowsMax);
     }
     SKERRY_ASSIGN(Recording recording, read_recording(options, folder, info));

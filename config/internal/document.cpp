@@ -1,6 +1,7 @@
-// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake, with NDEBUG it assumes what it would have asserted, and
-// outside of texts and comments it calls code unreachable that characters beyond ASCII reach. So its assertions stay on here and throw, its
-// name is changed so that the linker can't mix this copy with one that was compiled otherwise, and refuse_non_ascii() runs before it.
+// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake, with NDEBUG it
+// assumes what it would have asserted, and outside of texts and comments it calls code unreachable that characters
+// beyond ASCII reach. So its assertions stay on here and throw, its name is changed so that the linker can't mix
+// this copy with one that was compiled otherwise, and refuse_non_ascii() runs before it.
 #include <stdexcept>
 #ifdef NDEBUG
 #undef NDEBUG
@@ -62,7 +63,8 @@ Value convert(const toml::node& node, size_t depth, const toml::node** too_deep)
   return out;
 }
 
-// TOML allows other characters in texts and comments alone. In texts of several lines toml++ does not stand them either; no key needs one.
+// TOML allows other characters in texts and comments alone. In texts of several lines toml++ does not stand them
+// either; no key needs one.
 std::optional<SyntaxError> refuse_non_ascii(std::string_view toml) {
   Place at{1, 1};
   size_t i = toml.starts_with("\xEF\xBB\xBF") ? 3 : 0;
@@ -71,8 +73,10 @@ std::optional<SyntaxError> refuse_non_ascii(std::string_view toml) {
     const char c = toml[i];
     const bool several_lines = quote.size() == 3;
     if (static_cast<unsigned char>(c) >= 0x80 && (quote.empty() || several_lines)) {
-      return SyntaxError{at, several_lines ? "not valid TOML: a character beyond ASCII in a text of several lines: put it into one line"
-                                           : "not valid TOML: a character beyond ASCII outside of quotes: put the text in quotes"};
+      return SyntaxError{
+          at, several_lines
+                  ? "not valid TOML: a character beyond ASCII in a text of several lines: put it into one line"
+                  : "not valid TOML: a character beyond ASCII outside of quotes: put the text in quotes"};
     }
     if (c == '\n') {
       at = {at.line + 1, 0};
@@ -86,7 +90,8 @@ std::optional<SyntaxError> refuse_non_ascii(std::string_view toml) {
         at.column += static_cast<uint32_t>(q.size() - 1);
       }
     } else if (c == '\\' && quote[0] == '"') {
-      if (i + 1 < toml.size() && static_cast<unsigned char>(toml[i + 1]) < 0x80 && toml[i + 1] != '\n') ++i, ++at.column;
+      if (i + 1 < toml.size() && static_cast<unsigned char>(toml[i + 1]) < 0x80 && toml[i + 1] != '\n')
+        ++i, ++at.column;
     } else if (quote != "#" && toml.substr(i).starts_with(quote)) {
       i += quote.size() - 1;
       at.column += static_cast<uint32_t>(quote.size() - 1);
@@ -106,13 +111,16 @@ SyntaxError invalid_toml(Place at, std::string_view why) {
 }  // namespace
 
 const char* Value::kind() const {
-  static const char* const kKinds[] = {"a table", "a list", "a text", "a whole number", "a number", "a yes/no value", "a date"};
+  static const char* const kKinds[] = {"a table",  "a list",         "a text", "a whole number",
+                                       "a number", "a yes/no value", "a date"};
   return kKinds[is.index()];
 }
 
 std::variant<Value, SyntaxError> read_document(std::string_view toml) {
   if (toml.size() > kFileBytesMax) {
-    return SyntaxError{{1, 1}, fmt::format("the file has {} bytes: at most {} are read, remove what is not needed", toml.size(), kFileBytesMax)};
+    return SyntaxError{{1, 1},
+                       fmt::format("the file has {} bytes: at most {} are read, remove what is not needed",
+                                   toml.size(), kFileBytesMax)};
   }
   if (std::optional<SyntaxError> refused = refuse_non_ascii(toml)) return *refused;
   toml::table table;
@@ -126,7 +134,8 @@ std::variant<Value, SyntaxError> read_document(std::string_view toml) {
   const toml::node* too_deep = nullptr;
   Value root = convert(table, 0, &too_deep);
   if (too_deep != nullptr) {
-    return SyntaxError{place(too_deep->source()), fmt::format("nested more than {} levels deep: no setting needs that", kDepthMax)};
+    return SyntaxError{place(too_deep->source()),
+                       fmt::format("nested more than {} levels deep: no setting needs that", kDepthMax)};
   }
   return root;
 }

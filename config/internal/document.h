@@ -1,5 +1,5 @@
-// TOML as a tree of plain values with positions, so that toml++ stays in one file and the table of keys compiles fast.
-// On failure: one Diagnostic with the position, for a syntax error or a file over the limits.
+// TOML as a tree of plain values with positions, so that toml++ stays in one file and the table of keys compiles
+// fast. On failure: one Diagnostic with the position, for a syntax error or a file over the limits.
 #pragma once
 
 #include <cstdint>
@@ -21,20 +21,22 @@ struct Place {
 struct Value;
 struct Member {
   std::string key;
-  Place at;                      // of the key
-  std::vector<Value> value;      // exactly one; a vector because Value is incomplete here
+  Place at;                  // of the key
+  std::vector<Value> value;  // exactly one; a vector because Value is incomplete here
 };
 using Table = std::vector<Member>;
 using Array = std::vector<Value>;
-struct Other {};                 // dates and times: no key takes one
+struct Other {};  // dates and times: no key takes one
 
 struct Value {
   std::variant<Table, Array, std::string, int64_t, double, bool, Other> is;
   Place at;
 
   template <typename T>
-  const T* as() const { return std::get_if<T>(&is); }
-  const char* kind() const;      // "a table", "a text": for messages
+  const T* as() const {
+    return std::get_if<T>(&is);
+  }
+  const char* kind() const;  // "a table", "a text": for messages
 };
 
 struct SyntaxError {

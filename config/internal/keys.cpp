@@ -23,8 +23,10 @@ std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += c;
+    if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += c;
   }
   return out + "\"";
 }
@@ -47,17 +49,23 @@ std::string show_bytes(uint64_t bytes) {
 }
 
 std::string show_duration(Duration duration) {
-  static constexpr std::pair<const char*, int64_t> kUnits[] = {
-      {"d", 86'400'000'000'000}, {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1000}};
+  static constexpr std::pair<const char*, int64_t> kUnits[] = {{"d", 86'400'000'000'000}, {"h", 3'600'000'000'000},
+                                                               {"m", 60'000'000'000},     {"s", 1'000'000'000},
+                                                               {"ms", 1'000'000},         {"us", 1000}};
   for (const auto& [unit, ns] : kUnits) {
-    if (duration.count() != 0 && duration.count() % ns == 0) return fmt::format("{}{}", duration.count() / ns, unit);
+    if (duration.count() != 0 && duration.count() % ns == 0)
+      return fmt::format("{}{}", duration.count() / ns, unit);
   }
   return duration.count() == 0 ? "0s" : fmt::format("{}ns", duration.count());
 }
 
-Wrong expected(const char* what, const Value& value) { return fmt::format("expected {}, found {}", what, value.kind()); }
+Wrong expected(const char* what, const Value& value) {
+  return fmt::format("expected {}, found {}", what, value.kind());
+}
 
-Wrong outside(const std::string& found, const std::string& range) { return fmt::format("{} is out of range: choose {}", found, range); }
+Wrong outside(const std::string& found, const std::string& range) {
+  return fmt::format("{} is out of range: choose {}", found, range);
+}
 
 // ---- key types. `at` gives the member of the target that the key fills.
 
@@ -89,14 +97,18 @@ Key<T> whole(std::string name, At at, int64_t least, int64_t most, std::string d
 
 template <typename T, typename At>
 Key<T> number(std::string name, At at, double least, double most, std::string doc) {
-  const std::string range = most == kInfinity ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
+  const std::string range =
+      most == kInfinity ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
   return {std::move(name), "number, " + range, std::move(doc),
           [at](const T& t) { return show_number(at(const_cast<T&>(t))); },
           [at, least, most, range](const Value& v, T& t) -> Wrong {
             double n = 0;
-            if (const double* real = v.as<double>()) n = *real;
-            else if (const int64_t* integer = v.as<int64_t>()) n = static_cast<double>(*integer);
-            else return expected("a number", v);
+            if (const double* real = v.as<double>())
+              n = *real;
+            else if (const int64_t* integer = v.as<int64_t>())
+              n = static_cast<double>(*integer);
+            else
+              return expected("a number", v);
             if (!(n >= least && n <= most) || !std::isfinite(n)) return outside(fmt::format("{}", n), range);
             at(t) = n;
             return {};
@@ -220,14 +232,19 @@ Wrong some_path(const std::string& path) {
 // Towards the hub, in tags and as a folder's name.
 Wrong plain_name(const std::string& name) {
   const bool plain = !name.empty() && name.size() <= 64 && name.front() != '.' && name.front() != '-' &&
-                     std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; });
+                     std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                       return std::isalnum(c) || c == '.' || c == '_' || c == '-';
+                     });
   if (plain) return {};
-  return fmt::format("'{}' is not a name: use 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit", name.substr(0, 64));
+  return fmt::format(
+      "'{}' is not a name: use 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit",
+      name.substr(0, 64));
 }
 
 Wrong printable(const std::string& name) {
   if (name.size() > kNameBytesMax) return fmt::format("a name has at most {} bytes", kNameBytesMax);
-  if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20; })) return "a name has no control characters";
+  if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20; }))
+    return "a name has no control characters";
   return {};
 }
 
@@ -242,26 +259,33 @@ Wrong stream_pattern(const std::string& name) {
 
 Wrong ip_address(const std::string& address) {
   unsigned char buffer[sizeof(in6_addr)];
-  if (::inet_pton(AF_INET, address.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, address.c_str(), buffer) == 1) return {};
-  return fmt::format("'{}' is not an IP address: write e.g. \"127.0.0.1\", or \"0.0.0.0\" for all interfaces", address.substr(0, 64));
+  if (::inet_pton(AF_INET, address.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, address.c_str(), buffer) == 1)
+    return {};
+  return fmt::format("'{}' is not an IP address: write e.g. \"127.0.0.1\", or \"0.0.0.0\" for all interfaces",
+                     address.substr(0, 64));
 }
 
 // http://host[:port][/path]
 Wrong hub_url(const std::string& url) {
   const auto wrong = [&] {
-    return fmt::format("'{}' is not an address of a hub: write e.g. \"http://hub.example:8470\"", url.substr(0, 128));
+    return fmt::format("'{}' is not an address of a hub: write e.g. \"http://hub.example:8470\"",
+                       url.substr(0, 128));
   };
   std::string_view rest = url;
-  if (rest.starts_with("http://")) rest.remove_prefix(7);
-  else if (rest.starts_with("https://")) rest.remove_prefix(8);
-  else return wrong();
+  if (rest.starts_with("http://"))
+    rest.remove_prefix(7);
+  else if (rest.starts_with("https://"))
+    rest.remove_prefix(8);
+  else
+    return wrong();
   const std::string_view authority = rest.substr(0, rest.find('/'));
   if (std::any_of(rest.begin(), rest.end(), [](unsigned char c) { return c <= 0x20 || c >= 0x7f; })) return wrong();
   const size_t colon = authority.ends_with(']') ? std::string_view::npos : authority.rfind(':');
   if (authority.substr(0, colon).empty() || url.size() > 1024) return wrong();
   if (colon == std::string_view::npos) return {};
   const std::string_view port = authority.substr(colon + 1);
-  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
+  const bool digits = !port.empty() && port.size() <= 5 &&
+                      std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
   if (!digits || std::stoi(std::string(port)) < 1 || std::stoi(std::string(port)) > 65535) return wrong();
   return {};
 }
@@ -272,18 +296,22 @@ Key<T> texts_by_name(std::string name, At at, std::string doc) {
   return {std::move(name), "table of texts", std::move(doc),
           [at](const T& t) {
             std::string out;
-            for (const auto& [key, value] : at(const_cast<T&>(t))) out += (out.empty() ? " " : ", ") + quoted(key) + " = " + quoted(value);
+            for (const auto& [key, value] : at(const_cast<T&>(t)))
+              out += (out.empty() ? " " : ", ") + quoted(key) + " = " + quoted(value);
             return out.empty() ? std::string("{}") : "{" + out + " }";
           },
           [at](const Value& v, T& t) -> Wrong {
             const Table* table = v.as<Table>();
             if (table == nullptr) return expected("a table like { site = \"north\" }", v);
-            if (table->size() > kTagsMax) return fmt::format("{} entries: at most {} are allowed", table->size(), kTagsMax);
+            if (table->size() > kTagsMax)
+              return fmt::format("{} entries: at most {} are allowed", table->size(), kTagsMax);
             std::map<std::string, std::string> out;
             for (const Member& m : *table) {
               const std::string* found = m.value.front().template as<std::string>();
-              if (found == nullptr) return fmt::format("'{}': {}", m.key, *expected("a text in quotes", m.value.front()));
-              if (m.key.empty() || found->empty()) return fmt::format("'{}': neither name nor value may be empty", m.key);
+              if (found == nullptr)
+                return fmt::format("'{}': {}", m.key, *expected("a text in quotes", m.value.front()));
+              if (m.key.empty() || found->empty())
+                return fmt::format("'{}': neither name nor value may be empty", m.key);
               if (Wrong wrong = printable(m.key)) return wrong;
               if (Wrong wrong = printable(*found)) return wrong;
               out[m.key] = *found;
@@ -312,8 +340,9 @@ Key<T> conditions(std::string name, At at, std::string doc) {
               const auto& known = plugins::kPumpConditions;
               if (std::find(known.begin(), known.end(), *found) == known.end()) {
                 const std::string near = nearest(*found, known);
-                return fmt::format("'{}' is not a condition: normal, imbalance, misalignment, bearing and cavitation are{}",
-                                   found->substr(0, 64), near.empty() ? "" : ", perhaps \"" + near + "\"");
+                return fmt::format(
+                    "'{}' is not a condition: normal, imbalance, misalignment, bearing and cavitation are{}",
+                    found->substr(0, 64), near.empty() ? "" : ", perhaps \"" + near + "\"");
               }
               out.push_back(*found);
             }
@@ -323,8 +352,10 @@ Key<T> conditions(std::string name, At at, std::string doc) {
 }
 
 // The member of a target, as a function of it. Only for this table.
-#define AT(member) [](auto& c) -> auto& { return c.member; }
-#define IN(options_type, member) [](SourceConfig& c) -> auto& { return std::get<plugins::options_type>(c.options).member; }
+#define AT(member) \
+  [](auto& c) -> auto& { return c.member; }
+#define IN(options_type, member) \
+  [](SourceConfig & c) -> auto& { return std::get<plugins::options_type>(c.options).member; }
 
 constexpr uint64_t KiB = 1 << 10, MiB = 1 << 20, GiB = 1ULL << 30;
 using C = Config;
@@ -332,6 +363,8 @@ using S = SourceConfig;
 constexpr const char* kFolder = "folder, relative to data_dir";
 constexpr const char* kProgram = "file, relative to this one";
 
+// One line per key, as wide as it needs to be.
+// clang-format off
 std::vector<Section<Config>> make_sections() {
   std::vector<Section<Config>> out;
   out.push_back({"node", "Who this node is and where its data lies.", {
@@ -442,6 +475,8 @@ std::vector<Section<SourceConfig>> make_source_sections() {
   return out;
 }
 
+// clang-format on
+
 }  // namespace
 
 const std::vector<Section<Config>>& sections() {
@@ -452,6 +487,7 @@ const std::vector<Section<Config>>& sections() {
 const Section<storage::StreamRule>& stream_section() {
   using R = storage::StreamRule;
   using storage::Durability;
+  // clang-format off
   static const Section<R> section{"storage.stream", "Rules for streams; the first whose name matches wins. Without any, every stream has the values below.", {
     text<R>("name", AT(name), "stream name, may end in *", stream_pattern, "Which streams."),
     choice<R>("durability", AT(durability),
@@ -459,6 +495,7 @@ const Section<storage::StreamRule>& stream_section() {
               "What an acknowledged record survives: batch: a power cut; interval: a power cut, but for the last sync_interval; os: a crash of the program."),
     flag<R>("sync", AT(sync), "Whether its records go to the hub."),
   }};
+  // clang-format on
   return section;
 }
 
@@ -471,9 +508,15 @@ SourceConfig default_source(SourceType type) {
   SourceConfig out;
   out.name = kSourceTypes[static_cast<size_t>(type)];
   switch (type) {
-    case SourceType::host: out.options = plugins::HostOptions{}; break;
-    case SourceType::replay: out.options = plugins::ReplayOptions{}; break;
-    case SourceType::simulate: out.options = plugins::PumpOptions{}; break;
+    case SourceType::host:
+      out.options = plugins::HostOptions{};
+      break;
+    case SourceType::replay:
+      out.options = plugins::ReplayOptions{};
+      break;
+    case SourceType::simulate:
+      out.options = plugins::PumpOptions{};
+      break;
   }
   return out;
 }
@@ -490,7 +533,8 @@ std::string nearest(const std::string& wanted, const std::vector<std::string>& k
     std::iota(d[0].begin(), d[0].end(), size_t{0});
     for (size_t i = 1; i <= n; ++i) {
       for (size_t j = 1; j <= m; ++j) {
-        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (wanted[i - 1] != candidate[j - 1])});
+        d[i][j] =
+            std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (wanted[i - 1] != candidate[j - 1])});
         if (i > 1 && j > 1 && wanted[i - 1] == candidate[j - 2] && wanted[i - 2] == candidate[j - 1]) {
           d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
         }

@@ -1,5 +1,5 @@
-// The table of all keys: name, type and bounds, documentation, setter. Adding a key is adding one line to keys.cpp; parsing, the
-// complaints about a wrong value and the reference follow from it.
+// The table of all keys: name, type and bounds, documentation, setter. Adding a key is adding one line to keys.cpp;
+// parsing, the complaints about a wrong value and the reference follow from it.
 #pragma once
 
 #include <functional>
@@ -15,10 +15,11 @@ namespace skerry::config {
 template <typename Target>
 struct Key {
   std::string name;
-  std::string type;                                                            // "duration, 1ms to 1h": for the reference
+  std::string type;  // "duration, 1ms to 1h": for the reference
   std::string doc;
-  std::function<std::string(const Target&)> show;                              // its value as TOML
-  std::function<std::optional<std::string>(const Value&, Target&)> set;        // what is wrong with the value, if anything
+  std::function<std::string(const Target&)> show;  // its value as TOML
+  std::function<std::optional<std::string>(const Value&, Target&)>
+      set;  // what is wrong with the value, if anything
 };
 
 template <typename Target>

@@ -42,7 +42,8 @@ Result<bool> CsvReader::next(std::vector<std::string>& fields) {
   bool at_start = true;
   while (true) {
     if (++row_bytes > kCsvRowBytesMax) {
-      return fail(Code::invalid, "line {}: a row of more than {} bytes: is a quote missing its end?", row_line_, kCsvRowBytesMax);
+      return fail(Code::invalid, "line {}: a row of more than {} bytes: is a quote missing its end?", row_line_,
+                  kCsvRowBytesMax);
     }
     if (quoted) {
       if (c < 0) return fail(Code::invalid, "line {}: a quoted field never ends: close its quote", row_line_);

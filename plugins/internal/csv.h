@@ -1,6 +1,6 @@
-// Comma-separated values after RFC 4180, row by row: quoted fields, doubled quotes, line breaks inside quotes, LF or CRLF, a
-// byte order mark. Blank lines are skipped. Memory is bounded by one row.
-// On failure: invalid for a row or a field over the limits or a quote that never ends, naming the line.
+// Comma-separated values after RFC 4180, row by row: quoted fields, doubled quotes, line breaks inside quotes, LF
+// or CRLF, a byte order mark. Blank lines are skipped. Memory is bounded by one row. On failure: invalid for a row
+// or a field over the limits or a quote that never ends, naming the line.
 #pragma once
 
 #include <cstdint>

@@ -65,9 +65,12 @@ struct Seen {
 
   void note(std::string_view cell) {
     if (absent(cell)) return;
-    if (plugins::boolean(cell)) boolean = true;
-    else if (plugins::number(cell)) number = true;
-    else string = true;
+    if (plugins::boolean(cell))
+      boolean = true;
+    else if (plugins::number(cell))
+      number = true;
+    else
+      string = true;
   }
   bool any() const { return number || boolean || string; }
   FieldType type() const {
@@ -117,11 +120,12 @@ Status CsvTable::read_header() {
   for (size_t i = 0; i < header_.size(); ++i) {
     std::string name(trim(header_[i]));
     if (name.size() > kNameBytesMax) {
-      return fail(Code::invalid, "{}: the name of column {} has {} bytes: at most {} are allowed", name_, i + 1, name.size(),
-                  kNameBytesMax);
+      return fail(Code::invalid, "{}: the name of column {} has {} bytes: at most {} are allowed", name_, i + 1,
+                  name.size(), kNameBytesMax);
     }
     if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20; })) {
-      return fail(Code::invalid, "{}: a control character in the name of column {}: is this a CSV file?", name_, i + 1);
+      return fail(Code::invalid, "{}: a control character in the name of column {}: is this a CSV file?", name_,
+                  i + 1);
     }
     if (name.empty()) name = fmt::format("column{}", i + 1);
     if (!used.insert(name).second) {
@@ -145,13 +149,14 @@ Result<bool> CsvTable::next_cells(std::vector<std::string>& cells) {
   if (!*more) return false;
   if (fields_ == 0) {
     if (cells.size() != header_.size() && cells.size() != header_.size() + 1) {
-      return fail(Code::invalid, "{}:{}: {} fields, but the header names {}", name_, reader_->line(), cells.size(), header_.size());
+      return fail(Code::invalid, "{}:{}: {} fields, but the header names {}", name_, reader_->line(), cells.size(),
+                  header_.size());
     }
     fields_ = cells.size();
   }
   if (cells.size() != fields_) {
-    return fail(Code::invalid, "{}:{}: {} fields where the other rows have {}: complete or remove the row", name_, reader_->line(),
-                cells.size(), fields_);
+    return fail(Code::invalid, "{}:{}: {} fields where the other rows have {}: complete or remove the row", name_,
+                reader_->line(), cells.size(), fields_);
   }
   return true;
 }
@@ -160,16 +165,19 @@ Result<int64_t> CsvTable::time_of(const std::string& cell) const {
   const std::string text(trim(cell));
   if (numeric_time_) {
     std::optional<double> value = number(text);
-    if (value && std::abs(*value) * time_unit_ns_ < kTimeNsMax) return static_cast<int64_t>(std::llround(*value * time_unit_ns_));
+    if (value && std::abs(*value) * time_unit_ns_ < kTimeNsMax)
+      return static_cast<int64_t>(std::llround(*value * time_unit_ns_));
   } else {
     Result<int64_t> parsed = parse_time(text.size() == 10 ? text + " 00:00:00" : text);
     if (parsed && std::abs(static_cast<double>(*parsed)) < kTimeNsMax) return parsed;
   }
-  return fail(Code::invalid, "{}:{}: '{}' is not a time: write 2026-11-23T08:04:16Z, \"2026-11-23 08:04:16\" or a number", name_,
+  return fail(Code::invalid,
+              "{}:{}: '{}' is not a time: write 2026-11-23T08:04:16Z, \"2026-11-23 08:04:16\" or a number", name_,
               reader_->line(), text.substr(0, 64));
 }
 
-// One pass for the layout and the types. The unit of numeric times depends on the greatest, so first and last follow at the end.
+// One pass for the layout and the types. The unit of numeric times depends on the greatest, so first and last
+// follow at the end.
 Status CsvTable::scan() {
   SKERRY_TRY(start());
   std::vector<std::string> cells;
@@ -206,8 +214,9 @@ Status CsvTable::scan() {
   if (numeric_time_) {
     time_unit_ns_ = unit_of(greatest_size);
     if (greatest_size * time_unit_ns_ >= kTimeNsMax) {
-      return fail(Code::invalid, "{}: {} is not a time: write seconds, milliseconds, microseconds or nanoseconds since 1970", name_,
-                  greatest_size);
+      return fail(Code::invalid,
+                  "{}: {} is not a time: write seconds, milliseconds, microseconds or nanoseconds since 1970",
+                  name_, greatest_size);
     }
     first_ns_ = std::llround(first_number * time_unit_ns_);
     last_ns_ = std::llround(greatest * time_unit_ns_);
@@ -221,7 +230,8 @@ Status CsvTable::scan() {
   columns_ = std::move(used);
   if (columns_.empty()) return fail(Code::invalid, "{} has no column with values besides its time", name_);
   if (columns_.size() > kBatchColumnsMax) {
-    return fail(Code::invalid, "{} has {} columns: at most {} are allowed", name_, columns_.size(), kBatchColumnsMax);
+    return fail(Code::invalid, "{} has {} columns: at most {} are allowed", name_, columns_.size(),
+                kBatchColumnsMax);
   }
   return {};
 }

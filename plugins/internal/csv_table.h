@@ -1,7 +1,7 @@
-// A CSV file as a table of records: a time column and typed fields. Opening reads the file once for the types of its columns (every
-// number is a float64, so that the next file of the same stream fits too); then rows come one by one.
-// Two layouts are understood: names for every column, and R's write.table, whose rows begin with a row number that has no name.
-// On failure: invalid, naming file and line.
+// A CSV file as a table of records: a time column and typed fields. Opening reads the file once for the types of
+// its columns (every number is a float64, so that the next file of the same stream fits too); then rows come one by
+// one. Two layouts are understood: names for every column, and R's write.table, whose rows begin with a row number
+// that has no name. On failure: invalid, naming file and line.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace skerry::plugins {
 
 struct CsvColumn {
   std::string name;
-  size_t index = 0;   // of its cell in a row
+  size_t index = 0;  // of its cell in a row
   FieldType type = FieldType::float64;
 };
 
@@ -36,11 +36,11 @@ class CsvTable {
   static Result<CsvTable> open(const std::filesystem::path& path);
 
   uint64_t rows() const { return rows_; }
-  int64_t first_ns() const { return first_ns_; }   // of the first row
-  int64_t last_ns() const { return last_ns_; }     // the greatest
+  int64_t first_ns() const { return first_ns_; }  // of the first row
+  int64_t last_ns() const { return last_ns_; }    // the greatest
   const std::vector<CsvColumn>& columns() const { return columns_; }
 
-  Result<bool> next(CsvRow& row);                  // false at the end
+  Result<bool> next(CsvRow& row);  // false at the end
   std::vector<Column> empty_columns() const;
   void append(const CsvRow& row, std::vector<Column>& columns) const;
 

@@ -1,6 +1,5 @@
-// A regular file read at offsets: bounded memory whatever its size. pread rather than mmap, because a file that is cut short
-// while we play it must become an Error, not a SIGBUS.
-// Threads: one at a time.
+// A regular file read at offsets: bounded memory whatever its size. pread rather than mmap, because a file that is
+// cut short while we play it must become an Error, not a SIGBUS. Threads: one at a time.
 #pragma once
 
 #include <cstdint>

@@ -12,10 +12,13 @@ static_assert(std::endian::native == std::endian::little, "values are copied as 
 
 size_t bytes_of(NpyType type) {
   switch (type) {
-    case NpyType::int16: return 2;
+    case NpyType::int16:
+      return 2;
     case NpyType::int32:
-    case NpyType::float32: return 4;
-    case NpyType::float64: return 8;
+    case NpyType::float32:
+      return 4;
+    case NpyType::float64:
+      return 8;
   }
   return 8;
 }
@@ -29,10 +32,14 @@ double load(const char* at) {
 
 double load(NpyType type, const char* at) {
   switch (type) {
-    case NpyType::int16: return load<int16_t>(at);
-    case NpyType::int32: return load<int32_t>(at);
-    case NpyType::float32: return load<float>(at);
-    case NpyType::float64: return load<double>(at);
+    case NpyType::int16:
+      return load<int16_t>(at);
+    case NpyType::int32:
+      return load<int32_t>(at);
+    case NpyType::float32:
+      return load<float>(at);
+    case NpyType::float64:
+      return load<double>(at);
   }
   return 0;
 }
@@ -129,7 +136,8 @@ Result<NpyType> type_named(const std::string& descr) {
   if (descr == "<i4") return NpyType::int32;
   if (descr == "<f4") return NpyType::float32;
   if (descr == "<f8") return NpyType::float64;
-  return fail(Code::invalid, "the values are of type '{}': save them with .astype('<f4'); '<i2', '<i4', '<f4' and '<f8' are read",
+  return fail(Code::invalid,
+              "the values are of type '{}': save them with .astype('<f4'); '<i2', '<i4', '<f4' and '<f8' are read",
               descr);
 }
 
@@ -148,12 +156,14 @@ Result<NpyHeader> parse_npy_header(std::string_view start, uint64_t file_bytes) 
   uint64_t text_bytes = byte(8) | byte(9) << 8;
   if (version == 2) text_bytes |= static_cast<uint64_t>(byte(10)) << 16 | static_cast<uint64_t>(byte(11)) << 24;
   if (text_at + text_bytes > start.size()) {
-    return fail(Code::invalid, "its header claims {} bytes: the file is cut short, or the header larger than {} bytes", text_bytes,
+    return fail(Code::invalid,
+                "its header claims {} bytes: the file is cut short, or the header larger than {} bytes", text_bytes,
                 kNpyHeaderBytesMax);
   }
   HeaderFields fields;
   if (!read_fields(start.substr(text_at, text_bytes), fields)) {
-    return fail(Code::invalid, "its header is damaged: expected descr, fortran_order and a shape of non-negative numbers");
+    return fail(Code::invalid,
+                "its header is damaged: expected descr, fortran_order and a shape of non-negative numbers");
   }
   NpyHeader header;
   SKERRY_ASSIGN(header.type, type_named(fields.descr));
@@ -168,7 +178,9 @@ Result<NpyHeader> parse_npy_header(std::string_view start, uint64_t file_bytes) 
   uint64_t values = 0, needed = 0;
   if (__builtin_mul_overflow(header.rows, header.columns, &values) ||
       __builtin_mul_overflow(values, bytes_of(header.type), &needed) || needed != data_bytes || values == 0) {
-    return fail(Code::invalid, "its header says {} x {} values, but {} bytes of data follow: the file is damaged or cut short, copy it again",
+    return fail(Code::invalid,
+                "its header says {} x {} values, but {} bytes of data follow: the file is damaged or cut short, "
+                "copy it again",
                 header.rows, header.columns, data_bytes);
   }
   return header;
@@ -186,11 +198,14 @@ Result<NpyFile> NpyFile::open(const std::filesystem::path& path) {
 
 Result<std::vector<std::vector<double>>> NpyFile::read(uint64_t first, uint64_t count) const {
   if (first > header_.rows || count > header_.rows - first) {
-    return fail(Code::invalid, "rows {} to {} of {}: it has {}", first, first + count, file_.path().string(), header_.rows);
+    return fail(Code::invalid, "rows {} to {} of {}: it has {}", first, first + count, file_.path().string(),
+                header_.rows);
   }
   const size_t item = bytes_of(header_.type);
   std::vector<std::vector<double>> out(header_.columns, std::vector<double>(count));
-  auto cut_short = [&] { return fail(Code::corrupt, "{} has become shorter: copy it again", file_.path().string()); };
+  auto cut_short = [&] {
+    return fail(Code::corrupt, "{} has become shorter: copy it again", file_.path().string());
+  };
   // In Fortran order a column is contiguous, in C order a row is: one read per column, or one for all.
   std::string buffer(item * count * (header_.fortran_order ? 1 : header_.columns), '\0');
   for (uint64_t c = 0; c < header_.columns; ++c) {

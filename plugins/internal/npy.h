@@ -1,6 +1,6 @@
-// NumPy's .npy format, versions 1 and 2: two-dimensional little-endian int16, int32, float32, float64, in C or Fortran order.
-// Source: numpy.lib.format (NEP 1). The data is read in stretches of rows, never whole.
-// On failure: invalid, naming what the header says and what to write instead; a shape must account for every byte of the file.
+// NumPy's .npy format, versions 1 and 2: two-dimensional little-endian int16, int32, float32, float64, in C or
+// Fortran order. Source: numpy.lib.format (NEP 1). The data is read in stretches of rows, never whole. On failure:
+// invalid, naming what the header says and what to write instead; a shape must account for every byte of the file.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class NpyFile {
  public:
   static Result<NpyFile> open(const std::filesystem::path& path);
   const NpyHeader& header() const { return header_; }
-  // Rows [first, first + count) of one column each: out[column][row]. Error: invalid outside the array, corrupt when the file
-  // has become shorter.
+  // Rows [first, first + count) of one column each: out[column][row]. Error: invalid outside the array, corrupt
+  // when the file has become shorter.
   Result<std::vector<std::vector<double>>> read(uint64_t first, uint64_t count) const;
 
  private:

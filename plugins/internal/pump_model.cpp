@@ -8,7 +8,7 @@ namespace skerry::plugins {
 namespace {
 
 constexpr double kTurn = 2 * std::numbers::pi;
-constexpr double kSensorRange = 8;                    // g
+constexpr double kSensorRange = 8;  // g
 constexpr double kSensorStep = 2 * kSensorRange / 65536;
 
 // FNV-1a (Fowler, Noll, Vo): stable over platforms and versions, which std::hash is not.
@@ -52,7 +52,8 @@ PumpMachine draw_machine(const std::string& name, uint64_t seed) {
   m.damping = r.uniform(0.03, 0.07);
   m.vertical = r.uniform(0.65, 1.0);
   const double degree = kTurn / 360;
-  m.mounting = rotation(2, r.uniform(-40, 40) * degree) * rotation(0, r.normal() * 8 * degree) * rotation(1, r.normal() * 8 * degree);
+  m.mounting = rotation(2, r.uniform(-40, 40) * degree) * rotation(0, r.normal() * 8 * degree) *
+               rotation(1, r.normal() * 8 * degree);
   const double transmissibility = std::exp(r.uniform(-0.15, 0.15));
   for (auto& row : m.mounting) {
     const double gain = transmissibility * r.uniform(0.9, 1.1);
@@ -91,11 +92,20 @@ PumpModel::PumpModel(const PumpMachine& machine, double rate_hz, uint64_t seed, 
 void PumpModel::set_condition(Condition condition, double severity) {
   goal_ = {machine_.residual_imbalance, machine_.residual_misalignment, machine_.wear, machine_.turbulence};
   switch (condition) {
-    case Condition::normal: break;
-    case Condition::imbalance: goal_.imbalance += severity * machine_.fault_imbalance; break;
-    case Condition::misalignment: goal_.misalignment += severity * machine_.fault_misalignment; break;
-    case Condition::bearing: goal_.bearing += severity * machine_.fault_bearing; break;
-    case Condition::cavitation: goal_.cavitation += severity * machine_.fault_cavitation; break;
+    case Condition::normal:
+      break;
+    case Condition::imbalance:
+      goal_.imbalance += severity * machine_.fault_imbalance;
+      break;
+    case Condition::misalignment:
+      goal_.misalignment += severity * machine_.fault_misalignment;
+      break;
+    case Condition::bearing:
+      goal_.bearing += severity * machine_.fault_bearing;
+      break;
+    case Condition::cavitation:
+      goal_.cavitation += severity * machine_.fault_cavitation;
+      break;
   }
   if (!begun_) level_ = goal_;  // a machine that is switched on ill is ill at once
 }
@@ -109,9 +119,11 @@ void PumpModel::turn() {
   }
   load_ += (load_goal_ - load_) * dt_ / 1.5;
   constexpr double kWanderSeconds = 4, kWanderShare = 0.003;
-  wander_ += -wander_ * dt_ / kWanderSeconds + kWanderShare * std::sqrt(2 * dt_ / kWanderSeconds) * random_.normal();
+  wander_ +=
+      -wander_ * dt_ / kWanderSeconds + kWanderShare * std::sqrt(2 * dt_ / kWanderSeconds) * random_.normal();
   speed_hz_ = machine_.speed_hz * (1 + wander_ - 0.02 * (load_ - 1));
-  phase_ = std::fmod(phase_ + kTurn * speed_hz_ * dt_, kTurn * 1000);  // whole turns are dropped, harmonics keep their phase
+  phase_ = std::fmod(phase_ + kTurn * speed_hz_ * dt_,
+                     kTurn * 1000);  // whole turns are dropped, harmonics keep their phase
 
   const double step = std::min(1.0, dt_ / 0.03);
   level_.imbalance += (goal_.imbalance - level_.imbalance) * step;
@@ -120,7 +132,8 @@ void PumpModel::turn() {
   level_.cavitation += (goal_.cavitation - level_.cavitation) * step;
 }
 
-// Randall & Antoni 2011, section 2: impacts with 1.5 % slip, scaled by the load zone that the shaft's imbalance moves through.
+// Randall & Antoni 2011, section 2: impacts with 1.5 % slip, scaled by the load zone that the shaft's imbalance
+// moves through.
 double PumpModel::bearing() {
   ring_ *= ring_step_;
   const double passes = machine_.ball_pass_ratio * speed_hz_ * dt_;
@@ -142,7 +155,8 @@ std::array<double, 3> PumpModel::cavitation() {
   burst_ *= std::exp(-dt_ / kBurstSeconds);
   if (random_.chance(kBurstsPerSecond * dt_)) burst_ += -std::log(1 - random_.uniform());
   // More suction head (less load) collapses fewer bubbles; blades sweep the cloud along.
-  const double envelope = level_.cavitation * (0.35 + burst_) * load_ * (1 + 0.3 * std::cos(machine_.blades * phase_));
+  const double envelope =
+      level_.cavitation * (0.35 + burst_) * load_ * (1 + 0.3 * std::cos(machine_.blades * phase_));
   std::array<double, 3> out{};
   for (size_t i = 0; i < 3; ++i) {
     const double noise = random_.normal();
@@ -177,9 +191,11 @@ std::array<double, 3> PumpModel::next() {
   const std::array<double, 3> bubbles = cavitation();
   std::array<double, 3> a{
       level_.imbalance * std::cos(one) + level_.misalignment * std::cos(two) + vane + 0.5 * impact,
-      m.vertical * (level_.imbalance * std::sin(one) + 0.6 * level_.misalignment * std::cos(two)) + 0.7 * vane + impact,
+      m.vertical * (level_.imbalance * std::sin(one) + 0.6 * level_.misalignment * std::cos(two)) + 0.7 * vane +
+          impact,
       0.08 * level_.imbalance * std::cos(one) +
-          level_.misalignment * (0.5 * std::cos(phase_ + m.phase[3]) + 0.6 * std::cos(two + std::numbers::pi)) + 0.25 * impact,
+          level_.misalignment * (0.5 * std::cos(phase_ + m.phase[3]) + 0.6 * std::cos(two + std::numbers::pi)) +
+          0.25 * impact,
   };
   for (size_t i = 0; i < 3; ++i) a[i] += bubbles[i] + m.noise * random_.normal();
   std::array<double, 3> out = sense(a);

@@ -28,8 +28,8 @@ Result<fs::path> find_array(const fs::path& folder) {
   }
   if (code) return fail(Code::not_found, "cannot list {}: {}", folder.string(), code.message());
   if (found.size() != 1) {
-    return fail(Code::invalid, "{} has {} .npy files: exactly one is needed beside meta.json and index.csv", folder.string(),
-                found.size());
+    return fail(Code::invalid, "{} has {} .npy files: exactly one is needed beside meta.json and index.csv",
+                folder.string(), found.size());
   }
   return found.front();
 }
@@ -59,7 +59,8 @@ Result<uint64_t> count_in(const std::map<std::string, std::string>& cells, const
   uint64_t value = 0;
   auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code != std::errc() || end != text.data() + text.size()) {
-    return fail(Code::invalid, "{} is '{}': a whole number of rows, 0 or more, is needed", name, text.substr(0, 32));
+    return fail(Code::invalid, "{} is '{}': a whole number of rows, 0 or more, is needed", name,
+                text.substr(0, 32));
   }
   return value;
 }
@@ -77,7 +78,8 @@ std::vector<std::string> texts(const Json& meta, const char* name) {
 
 }  // namespace
 
-Result<RecordingFolder> RecordingFolder::open(const fs::path& folder, const std::map<std::string, std::string>& select) {
+Result<RecordingFolder> RecordingFolder::open(const fs::path& folder,
+                                              const std::map<std::string, std::string>& select) {
   SKERRY_ASSIGN(fs::path array_path, find_array(folder));
   SKERRY_ASSIGN(NpyFile array, NpyFile::open(array_path));
   RecordingFolder out(std::move(array));
@@ -104,7 +106,8 @@ Status RecordingFolder::read_meta(const fs::path& path) {
       return wrong("columns must be different names, without control characters");
     }
   }
-  if (!meta.contains("rate_hz") || !meta["rate_hz"].is_number()) return wrong("rate_hz is missing: how many rows are a second?");
+  if (!meta.contains("rate_hz") || !meta["rate_hz"].is_number())
+    return wrong("rate_hz is missing: how many rows are a second?");
   rate_hz_ = meta["rate_hz"].get<double>();
   if (!(rate_hz_ >= 1e-3 && rate_hz_ <= 1e6)) return wrong("rate_hz must be between 0.001 and 1000000");
   scale_.assign(width, 1.0);
@@ -112,7 +115,8 @@ Status RecordingFolder::read_meta(const fs::path& path) {
     const Json& scale = meta["scale"];
     if (!scale.is_array() || scale.size() != width) return wrong("scale must have one number per column");
     for (size_t i = 0; i < width; ++i) {
-      if (!scale[i].is_number() || !std::isfinite(scale[i].get<double>())) return wrong("scale must have one number per column");
+      if (!scale[i].is_number() || !std::isfinite(scale[i].get<double>()))
+        return wrong("scale must have one number per column");
       scale_[i] = scale[i].get<double>();
     }
   }
@@ -129,13 +133,18 @@ Status RecordingFolder::read_index(const fs::path& path, const std::map<std::str
     at += n;
     return n;
   });
-  auto in_file = [&](const Error& error) { return fail(error.code, "{}:{}: {}", path.string(), reader.line(), error.message); };
+  auto in_file = [&](const Error& error) {
+    return fail(error.code, "{}:{}: {}", path.string(), reader.line(), error.message);
+  };
   std::vector<std::string> header, cells;
   Result<bool> more = reader.next(header);
   if (!more) return in_file(more.error());
-  auto known = [&](const std::string& name) { return std::find(header.begin(), header.end(), name) != header.end(); };
+  auto known = [&](const std::string& name) {
+    return std::find(header.begin(), header.end(), name) != header.end();
+  };
   for (const char* name : {"offset", "length"}) {
-    if (!known(name)) return fail(Code::invalid, "{}: column '{}' is missing from its first line", path.string(), name);
+    if (!known(name))
+      return fail(Code::invalid, "{}: column '{}' is missing from its first line", path.string(), name);
   }
   for (const auto& [name, value] : select) {
     if (!known(name)) {
@@ -159,7 +168,8 @@ Status RecordingFolder::read_index(const fs::path& path, const std::map<std::str
     });
     if (!selected) continue;
     if (recordings_.size() >= kRecordingsMax) {
-      return fail(Code::invalid, "{} lists more than {} recordings: split the folder", path.string(), kRecordingsMax);
+      return fail(Code::invalid, "{} lists more than {} recordings: split the folder", path.string(),
+                  kRecordingsMax);
     }
     recordings_.push_back(std::move(recording).value());
   }
@@ -175,11 +185,13 @@ Result<RecordingInfo> RecordingFolder::make_recording(std::map<std::string, std:
   SKERRY_ASSIGN(out.length, count_in(cells, "length"));
   const uint64_t rows = array_.header().rows;
   if (out.length == 0 || out.offset > rows || out.length > rows - out.offset) {
-    return fail(Code::invalid, "offset {} and length {} leave the array of {} rows: is this the index of another array?", out.offset,
-                out.length, rows);
+    return fail(Code::invalid,
+                "offset {} and length {} leave the array of {} rows: is this the index of another array?",
+                out.offset, out.length, rows);
   }
   for (const auto& [name, value] : cells) {
-    const bool known = std::find(kRecordingColumns.begin(), kRecordingColumns.end(), name) != kRecordingColumns.end();
+    const bool known =
+        std::find(kRecordingColumns.begin(), kRecordingColumns.end(), name) != kRecordingColumns.end();
     if (!known && !name.empty() && !value.empty()) out.tags[name] = value;
   }
   if (auto activity = cells.find("activity"); activity != cells.end() && !activity->second.empty()) {
@@ -197,16 +209,22 @@ Status RecordingFolder::lay_out() {
   for (RecordingInfo& recording : recordings_) {
     recording.begin_ns = static_cast<int64_t>(total);
     total += static_cast<double>(recording.length) * 1e9 / rate_hz_ + static_cast<double>(kRecordingGapNs);
-    if (!(total < kPlaybackNsMax)) return fail(Code::invalid, "the recordings last for more than 95 years: check rate_hz in meta.json");
+    if (!(total < kPlaybackNsMax))
+      return fail(Code::invalid, "the recordings last for more than 95 years: check rate_hz in meta.json");
   }
   return {};
 }
 
-int64_t RecordingFolder::row_ns(uint64_t row) const { return std::llround(static_cast<double>(row) * 1e9 / rate_hz_); }
+int64_t RecordingFolder::row_ns(uint64_t row) const {
+  return std::llround(static_cast<double>(row) * 1e9 / rate_hz_);
+}
 
-int64_t RecordingFolder::end_ns() const { return recordings_.back().begin_ns + row_ns(recordings_.back().length - 1); }
+int64_t RecordingFolder::end_ns() const {
+  return recordings_.back().begin_ns + row_ns(recordings_.back().length - 1);
+}
 
-Result<std::vector<Column>> RecordingFolder::read(const RecordingInfo& recording, uint64_t first, uint64_t count) const {
+Result<std::vector<Column>> RecordingFolder::read(const RecordingInfo& recording, uint64_t first,
+                                                  uint64_t count) const {
   SKERRY_ASSIGN(std::vector<std::vector<double>> values, array_.read(recording.offset + first, count));
   std::vector<Column> out(columns_.size());
   for (size_t c = 0; c < columns_.size(); ++c) {

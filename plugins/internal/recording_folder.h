@@ -1,6 +1,7 @@
-// A folder of recordings: meta.json {columns, scale, rate_hz, labels}, index.csv with a row per recording (offset and length count
-// rows of the array; subject, activity, label, trial and more are optional) and one .npy with all rows.
-// On failure: invalid or not_found, naming the file, the row and the remedy. Everything is checked before the first row is read.
+// A folder of recordings: meta.json {columns, scale, rate_hz, labels}, index.csv with a row per recording (offset
+// and length count rows of the array; subject, activity, label, trial and more are optional) and one .npy with all
+// rows. On failure: invalid or not_found, naming the file, the row and the remedy. Everything is checked before the
+// first row is read.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +17,11 @@
 namespace skerry::plugins {
 
 struct RecordingInfo {
-  std::map<std::string, std::string> index;       // its row of index.csv
-  std::map<std::string, std::string> tags;        // the columns that tell streams apart: all but kRecordingColumns
-  std::string label;                              // the activity, else the label's name in meta.json, else the label's text
+  std::map<std::string, std::string> index;  // its row of index.csv
+  std::map<std::string, std::string> tags;   // the columns that tell streams apart: all but kRecordingColumns
+  std::string label;  // the activity, else the label's name in meta.json, else the label's text
   uint64_t offset = 0, length = 0;
-  int64_t begin_ns = 0;                           // when laid one after another with kRecordingGap between them
+  int64_t begin_ns = 0;  // when laid one after another with kRecordingGap between them
 };
 
 // Not tags: windows of one person are one stream, whatever the person does.
@@ -30,12 +31,13 @@ inline constexpr int64_t kRecordingGapNs = 10'000'000'000;  // so that no window
 class RecordingFolder {
  public:
   // Keeps the recordings whose index columns match `select`.
-  static Result<RecordingFolder> open(const std::filesystem::path& folder, const std::map<std::string, std::string>& select);
+  static Result<RecordingFolder> open(const std::filesystem::path& folder,
+                                      const std::map<std::string, std::string>& select);
 
   const std::vector<RecordingInfo>& recordings() const { return recordings_; }
   double rate_hz() const { return rate_hz_; }
-  int64_t end_ns() const;                          // of the last record
-  int64_t row_ns(uint64_t row) const;              // time of a row within its recording
+  int64_t end_ns() const;              // of the last record
+  int64_t row_ns(uint64_t row) const;  // time of a row within its recording
   // Rows [first, first + count) of a recording, scaled; values that are not finite are absent.
   Result<std::vector<Column>> read(const RecordingInfo& recording, uint64_t first, uint64_t count) const;
 

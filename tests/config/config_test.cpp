@@ -213,33 +213,41 @@ TEST_CASE("config: what is unknown is an error with the way out") {
   CHECK_THAT(complaint("[weather]\nx = 1\n"), Contains("unknown table [weather]: known are"));
   CHECK_THAT(complaint("port = 8471\n"), Contains("'port' stands outside of any table: it belongs to [http]"));
   CHECK_THAT(complaint("[[storage.strema]]\nname = \"x\"\n"), Contains("unknown key 'strema' in [storage]"));
-  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\nmachine = \"x\"\n"), Contains("it belongs to sources of type \"simulate\""));
+  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\nmachine = \"x\"\n"),
+             Contains("it belongs to sources of type \"simulate\""));
   CHECK_THAT(complaint("[[source]]\ntype = \"simluate\"\n"), Contains("did you mean \"simulate\"?"));
-  CHECK_THAT(complaint("[[source]]\nname = \"x\"\n"), Contains("node.toml:1:1: source: 'type' is missing: write type = \"host\""));
+  CHECK_THAT(complaint("[[source]]\nname = \"x\"\n"),
+             Contains("node.toml:1:1: source: 'type' is missing: write type = \"host\""));
   CHECK_THAT(complaint("[[source]]\ntype = 5\n"), Contains("write type = \"host\""));
-  CHECK_THAT(complaint("[[source]]\ntype = \"simulate\"\nscript = [\"normal\", \"baering\"]\n"), Contains("'baering' is not a condition") && Contains("perhaps \"bearing\""));
+  CHECK_THAT(complaint("[[source]]\ntype = \"simulate\"\nscript = [\"normal\", \"baering\"]\n"),
+             Contains("'baering' is not a condition") && Contains("perhaps \"bearing\""));
 }
 
 TEST_CASE("config: wrong shapes are named") {
   CHECK_THAT(complaint("node = 5\n"), Contains("begin it with a line [node]") || Contains("outside"));
   CHECK_THAT(complaint("[[http]]\nport = 1\n"), Contains("begin it with a line [http]"));
   CHECK_THAT(complaint("[source]\ntype = \"host\"\n"), Contains("write [[source]] with double brackets"));
-  CHECK_THAT(complaint("[storage.stream]\nname = \"x\"\n"), Contains("write [[storage.stream]] with double brackets"));
+  CHECK_THAT(complaint("[storage.stream]\nname = \"x\"\n"),
+             Contains("write [[storage.stream]] with double brackets"));
   CHECK_THAT(complaint("source = [1]\n"), Contains("expected [[source]] tables, found a whole number"));
   CHECK_THAT(complaint("[http]\nport = 1.5\n"), Contains("expected a whole number, found a number"));
   CHECK_THAT(complaint("[http]\nport = 2026-01-01\n"), Contains("found a date"));
   CHECK_THAT(complaint("[learning]\nholdout_share = nan\n"), Contains("out of range"));
-  CHECK_THAT(complaint("[[source]]\ntype = \"replay\"\npath = \"x.csv\"\ntags = { a = 1 }\n"), Contains("'a': expected a text in quotes"));
+  CHECK_THAT(complaint("[[source]]\ntype = \"replay\"\npath = \"x.csv\"\ntags = { a = 1 }\n"),
+             Contains("'a': expected a text in quotes"));
 }
 
 TEST_CASE("config: values out of their range are named with the range") {
   CHECK_THAT(complaint("[http]\nbody_max = \"2 GiB\"\n"), Contains("2 GiB is out of range: choose 1 KiB to 1 GiB"));
   CHECK_THAT(complaint("[storage]\nblock_cache = -1\n"), Contains("expected a size"));
   CHECK_THAT(complaint("[sync]\nprobe_interval = \"1ms\"\n"), Contains("1ms is out of range: choose 100ms to 1d"));
-  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\nrate_hz = 50\n"), Contains("50 is out of range: choose 1 to 10"));
+  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\nrate_hz = 50\n"),
+             Contains("50 is out of range: choose 1 to 10"));
   CHECK_THAT(complaint("[[source]]\ntype = \"simulate\"\noperator_share = 1.5\n"), Contains("choose 0 to 1"));
-  CHECK_THAT(complaint("[http]\naddress = \"localhost\"\n"), Contains("is not an IP address: write e.g. \"127.0.0.1\""));
-  for (const char* hub : {"hub:8470", "http://", "http://:80", "ftp://x", "http://x:0", "http://x:99999", "http://x y"}) {
+  CHECK_THAT(complaint("[http]\naddress = \"localhost\"\n"),
+             Contains("is not an IP address: write e.g. \"127.0.0.1\""));
+  for (const char* hub :
+       {"hub:8470", "http://", "http://:80", "ftp://x", "http://x:0", "http://x:99999", "http://x y"}) {
     CHECK_THAT(complaint(fmt::format("[sync]\nhub = \"{}\"\n", hub)), Contains("is not an address of a hub"));
   }
   for (const char* hub : {"http://127.0.0.1:8470", "https://hub.example/x", "http://[::1]:80", "http://[::1]"}) {
@@ -248,14 +256,19 @@ TEST_CASE("config: values out of their range are named with the range") {
 }
 
 TEST_CASE("config: keys that contradict each other are found") {
-  CHECK_THAT(complaint("[[storage.stream]]\nname = \"a\"\n[[storage.stream]]\nname = \"a\"\n"), Contains("node.toml:4:8: a second rule for the stream 'a'"));
-  CHECK_THAT(complaint("[[storage.stream]]\nname = \"*\"\n[[storage.stream]]\nname = \"a\"\n"), Contains("comes after \"*\", so it never applies: move it up"));
+  CHECK_THAT(complaint("[[storage.stream]]\nname = \"a\"\n[[storage.stream]]\nname = \"a\"\n"),
+             Contains("node.toml:4:8: a second rule for the stream 'a'"));
+  CHECK_THAT(complaint("[[storage.stream]]\nname = \"*\"\n[[storage.stream]]\nname = \"a\"\n"),
+             Contains("comes after \"*\", so it never applies: move it up"));
   CHECK_THAT(complaint("[[storage.stream]]\nname = \"a*b\"\n"), Contains("'*' may only stand at the end"));
   CHECK_THAT(complaint("[[storage.stream]]\nsync = false\n"), Contains("'name' is missing"));
-  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\n[[source]]\ntype = \"host\"\n"), Contains("node.toml:3:1: two sources are named 'host'"));
+  CHECK_THAT(complaint("[[source]]\ntype = \"host\"\n[[source]]\ntype = \"host\"\n"),
+             Contains("node.toml:3:1: two sources are named 'host'"));
   CHECK_THAT(complaint("[[source]]\ntype = \"replay\"\n"), Contains("'path' is missing"));
-  CHECK_THAT(complaint("[sync]\nbackoff_min = \"5m\"\n"), Contains("node.toml:2:15: sync.backoff_min must not be larger than backoff_max"));
-  CHECK_THAT(complaint("[learning]\nidle_cpu_below = 0.9\nbusy_cpu_above = 0.8\n"), Contains("learning.idle_cpu_below must not be larger than busy_cpu_above"));
+  CHECK_THAT(complaint("[sync]\nbackoff_min = \"5m\"\n"),
+             Contains("node.toml:2:15: sync.backoff_min must not be larger than backoff_max"));
+  CHECK_THAT(complaint("[learning]\nidle_cpu_below = 0.9\nbusy_cpu_above = 0.8\n"),
+             Contains("learning.idle_cpu_below must not be larger than busy_cpu_above"));
 }
 
 TEST_CASE("config: a syntax error is one complaint with its position") {
@@ -268,13 +281,16 @@ TEST_CASE("config: a syntax error is one complaint with its position") {
 }
 
 TEST_CASE("config: characters beyond ASCII stand in quotes and comments only") {
-  Config c = good("# Pumpenhaus \xC3\xA4\n[[source]] # \xE2\x82\xAC \"\ntype = \"replay\"\npath = \"a\\\"\xC3\xA9.csv\"\nstream = '\xC3\xA9'\n");
+  Config c = good(
+      "# Pumpenhaus \xC3\xA4\n[[source]] # \xE2\x82\xAC \"\ntype = \"replay\"\npath = "
+      "\"a\\\"\xC3\xA9.csv\"\nstream = '\xC3\xA9'\n");
   CHECK(std::get<plugins::ReplayOptions>(c.sources[0].options).stream == "\xC3\xA9");
   CHECK_THAT(complaint("[node]\n\xC3\xA9 = 1\n"), Contains("node.toml:2:1:") && Contains("outside of quotes"));
   CHECK_THAT(complaint("[node]\nname = \xC3\xA9\n"), Contains("node.toml:2:8:") && Contains("outside of quotes"));
   CHECK_THAT(complaint("[node]\nname = \"a\" \xEF\xB7\x90\n"), Contains("outside of quotes"));
   CHECK_THAT(complaint("[node]\nname = \"\"\"a\\\n \xC3\xA9\"\"\"\n"), Contains("of several lines"));
-  CHECK_THAT(complaint("[node]\nname = \"never closed\n\xC3\xA9\n"), Contains("outside of quotes") || Contains("not valid"));
+  CHECK_THAT(complaint("[node]\nname = \"never closed\n\xC3\xA9\n"),
+             Contains("outside of quotes") || Contains("not valid"));
   CHECK_THAT(complaint("[log]\nlevel = 1979-05-27Tx\n"), Contains("not valid TOML"));
   good("\xEF\xBB\xBF[node]\nname = \"\"\"a\"\"\"\n# \xC3\xA9\n");
 }
@@ -364,7 +380,8 @@ TEST_CASE("config: a damaged file never crashes, and every complaint has a posit
   Random random(Catch::rngSeed());
   for (int i = 0; i < 300; ++i) {
     std::string damaged = original;
-    for (uint64_t n = 1 + random.below(4); n > 0; --n) damaged[random.below(damaged.size())] = static_cast<char>(random.below(256));
+    for (uint64_t n = 1 + random.below(4); n > 0; --n)
+      damaged[random.below(damaged.size())] = static_cast<char>(random.below(256));
     Parsed parsed = parse(damaged, "node.toml");
     for (const Diagnostic& d : parsed.diagnostics) {
       CHECK(d.line >= 1);

@@ -12,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   skerry::Result<NpyHeader> header = parse_npy_header(bytes.substr(0, kNpyHeaderBytesMax), size);
   if (!header) return 0;
   const size_t item = header->type == NpyType::int16 ? 2 : header->type == NpyType::float64 ? 8 : 4;
-  SKERRY_CHECK(header->data_offset + header->rows * header->columns * item == size, "a shape that lies was accepted");
+  SKERRY_CHECK(header->data_offset + header->rows * header->columns * item == size,
+               "a shape that lies was accepted");
   return 0;
 }

@@ -44,20 +44,21 @@ struct Machine {
     write_text(root / "sys/class/hwmon/hwmon0/temp1_label", "Composite\n");
   }
   void stat(uint64_t busy, uint64_t idle) {
-    write_text(root / "proc/stat",
-               fmt::format("cpu  {} 0 0 {} 0 0 0 0 0 0\ncpu0 {} 0 0 {} 0 0 0 0 0 0\ncpu1 0 0 0 {} 0 0 0 0 0 0\nintr 1 2 3\nctxt 5\n",
-                           busy, idle, busy, idle / 2, idle / 2));
+    write_text(root / "proc/stat", fmt::format("cpu  {} 0 0 {} 0 0 0 0 0 0\ncpu0 {} 0 0 {} 0 0 0 0 0 0\ncpu1 0 0 0 "
+                                               "{} 0 0 0 0 0 0\nintr 1 2 3\nctxt 5\n",
+                                               busy, idle, busy, idle / 2, idle / 2));
   }
   void disk(uint64_t sectors_read, uint64_t sectors_written, uint64_t busy_ms) {
-    write_text(root / "proc/diskstats",
-               fmt::format("   7 0 loop0 9 0 9 0 9 0 9 0 0 9 9\n   8 0 sda 5 0 {} 0 5 0 {} 0 0 {} 9\n   8 1 sda1 5 0 1 0 5 0 1 0 0 1 9\n",
-                           sectors_read, sectors_written, busy_ms));
+    write_text(root / "proc/diskstats", fmt::format("   7 0 loop0 9 0 9 0 9 0 9 0 0 9 9\n   8 0 sda 5 0 {} 0 5 0 "
+                                                    "{} 0 0 {} 9\n   8 1 sda1 5 0 1 0 5 0 1 0 0 1 9\n",
+                                                    sectors_read, sectors_written, busy_ms));
   }
   void net(uint64_t rx, uint64_t tx) {
     write_text(root / "proc/net/dev",
-               fmt::format("Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n"
-                           "  eth0:{} 10 1 0 0 0 0 0 {} 20 2 0 0 0 0 0\n",
-                           rx, tx));
+               fmt::format(
+                   "Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n"
+                   "  eth0:{} 10 1 0 0 0 0 0 {} 20 2 0 0 0 0 0\n",
+                   rx, tx));
   }
   Snapshot poll() {
     if (!source) {

@@ -73,7 +73,8 @@ double line(const std::vector<double>& x, size_t from, size_t n, double hz) {
   const double w = 2 * std::numbers::pi * hz / kRate, c = 2 * std::cos(w);
   double a = 0, b = 0;
   for (size_t i = 0; i < n; ++i) {
-    const double hann = 0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(n));
+    const double hann =
+        0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(n));
     const double next = x[from + i] * hann + c * a - b;
     b = a;
     a = next;
@@ -89,7 +90,8 @@ double harmonic(const Samples& s, const PumpMachine& machine, double k) {
     double power = 0;
     for (const auto& axis : s.axes) {
       double best = 0;
-      for (double hz = machine.speed_hz * 0.98; hz < machine.speed_hz * 1.02; hz += 0.1) best = std::max(best, line(axis, from, 1024, hz * k));
+      for (double hz = machine.speed_hz * 0.98; hz < machine.speed_hz * 1.02; hz += 0.1)
+        best = std::max(best, line(axis, from, 1024, hz * k));
       power += best * best;
     }
     sum += std::sqrt(power);
@@ -126,7 +128,8 @@ TEST_CASE("pump: equal machine and seed give equal records, however they are fet
   }
   const size_t n = std::min(fast.times.size(), slow.times.size());
   for (size_t axis = 0; axis < 3; ++axis) {
-    CHECK(std::equal(fast.axes[axis].begin(), fast.axes[axis].begin() + static_cast<long>(n), slow.axes[axis].begin()));
+    CHECK(std::equal(fast.axes[axis].begin(), fast.axes[axis].begin() + static_cast<long>(n),
+                     slow.axes[axis].begin()));
   }
   CHECK(std::equal(fast.times.begin(), fast.times.begin() + static_cast<long>(n), slow.times.begin()));
 }
@@ -158,7 +161,8 @@ TEST_CASE("pump: imbalance raises the line at the speed of rotation, misalignmen
   }
 }
 
-TEST_CASE("pump: a bearing defect and cavitation are rough, and only the first one rings at the ball pass frequency") {
+TEST_CASE(
+    "pump: a bearing defect and cavitation are rough, and only the first one rings at the ball pass frequency") {
   for (int i = 1; i <= 8; ++i) {
     const std::string machine = "rough-" + std::to_string(i);
     INFO(machine);
@@ -267,7 +271,10 @@ TEST_CASE("pump: options that make no sense are refused with a remedy") {
     REQUIRE_FALSE(source.ok());
     return source.error().message;
   };
-  CHECK_THAT(refusal([](PumpOptions& o) { o.script = {"normal", "on fire"}; }), Catch::Contains("'on fire' is not a condition") && Catch::Contains("cavitation"));
+  CHECK_THAT(refusal([](PumpOptions& o) {
+               o.script = {"normal", "on fire"};
+             }),
+             Catch::Contains("'on fire' is not a condition") && Catch::Contains("cavitation"));
   CHECK_THAT(refusal([](PumpOptions& o) { o.rate_hz = 0; }), Catch::Contains("between 100 and 10000"));
   CHECK_THAT(refusal([](PumpOptions& o) { o.rate_hz = NAN; }), Catch::Contains("between 100 and 10000"));
   CHECK_THAT(refusal([](PumpOptions& o) { o.speed = -1; }), Catch::Contains("out of range"));

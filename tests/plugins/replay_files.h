@@ -43,7 +43,8 @@ inline void write_recordings(const std::filesystem::path& folder) {
     values.push_back(row);
     values.push_back(static_cast<int16_t>(-row));
   }
-  write_text(folder / "meta.json", R"({"columns": ["a", "b"], "scale": [0.5, 1], "rate_hz": 50, "labels": ["walk", "sit"]})");
+  write_text(folder / "meta.json",
+             R"({"columns": ["a", "b"], "scale": [0.5, 1], "rate_hz": 50, "labels": ["walk", "sit"]})");
   write_text(folder / "index.csv",
              "subject,activity,label,trial,offset,length\n1,walk,0,1,0,100\n1,sit,1,2,100,50\n2,walk,0,1,150,60\n");
   write_text(folder / "data.npy",

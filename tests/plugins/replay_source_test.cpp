@@ -67,7 +67,9 @@ ReplayOptions at_once(std::filesystem::path path) {
   return options;
 }
 
-double value(const Batch& batch, const std::string& column, size_t row) { return batch.column(column)->number(row); }
+double value(const Batch& batch, const std::string& column, size_t row) {
+  return batch.column(column)->number(row);
+}
 
 }  // namespace
 
@@ -93,8 +95,9 @@ TEST_CASE("replay: a CSV file is typed by its content and keeps its spacing in t
 
 TEST_CASE("replay: numeric times are seconds, milliseconds, microseconds or nanoseconds by their size") {
   TempDir dir;
-  for (const char* text : {"time,x\n0,1\n0.02,2\n", "time,x\n1700000000,1\n1700000000.02,2\n", "time,x\n1700000000000,1\n1700000000020,2\n",
-                           "x,time\n1,1700000000000000\n2,1700000000020000\n"}) {
+  for (const char* text :
+       {"time,x\n0,1\n0.02,2\n", "time,x\n1700000000,1\n1700000000.02,2\n",
+        "time,x\n1700000000000,1\n1700000000020,2\n", "x,time\n1,1700000000000000\n2,1700000000020000\n"}) {
     write_text(dir / "n.csv", text);
     Played p = play_all(at_once(dir / "n.csv"));
     INFO(text);
@@ -105,7 +108,8 @@ TEST_CASE("replay: numeric times are seconds, milliseconds, microseconds or nano
 
 TEST_CASE("replay: rows that begin with a row number without a name are understood") {
   TempDir dir;
-  write_text(dir / "o.csv", "\"date\",\"t\"\n\"140\",\"2015-02-02 14:19:00\",23.7\n\"141\",\"2015-02-02 14:20:00\",23.8\n");
+  write_text(dir / "o.csv",
+             "\"date\",\"t\"\n\"140\",\"2015-02-02 14:19:00\",23.7\n\"141\",\"2015-02-02 14:20:00\",23.8\n");
   Played p = play_all(at_once(dir / "o.csv"));
   REQUIRE(p.rows == 2);
   REQUIRE(p.batches[0].columns.size() == 1);
@@ -132,7 +136,8 @@ TEST_CASE("replay: a wrong CSV file is refused with its line and a remedy") {
     write_text(dir / "bad.csv", text);
     CHECK_THAT(refusal(at_once(dir / "bad.csv")), Catch::Contains(wanted));
   }
-  CHECK_THAT(refusal(at_once(dir / "missing.csv")), Catch::Contains("missing.csv") && Catch::Contains("name a .csv file"));
+  CHECK_THAT(refusal(at_once(dir / "missing.csv")),
+             Catch::Contains("missing.csv") && Catch::Contains("name a .csv file"));
   write_text(dir / "good.csv", "time,x\n0,1\n");
   ReplayOptions options = at_once(dir / "good.csv");
   options.labels = true;
@@ -185,11 +190,16 @@ TEST_CASE("replay: C and Fortran order, and every type, give the same values") {
   auto header = [](const char* type, const char* order) {
     return fmt::format("{{'descr': '{}', 'fortran_order': {}, 'shape': (4, 2), }}", type, order);
   };
-  CHECK(play_with(test::npy_bytes(header("<i2", "False"), test::bytes_of<int16_t>({1, -2, 3, -4, 5, -6, 7, -8}))) == wanted);
-  CHECK(play_with(test::npy_bytes(header("<i2", "True"), test::bytes_of<int16_t>({1, 3, 5, 7, -2, -4, -6, -8}))) == wanted);
-  CHECK(play_with(test::npy_bytes(header("<i4", "False"), test::bytes_of<int32_t>({1, -2, 3, -4, 5, -6, 7, -8}), 2)) == wanted);
-  CHECK(play_with(test::npy_bytes(header("<f4", "True"), test::bytes_of<float>({1, 3, 5, 7, -2, -4, -6, -8}))) == wanted);
-  CHECK(play_with(test::npy_bytes(header("<f8", "False"), test::bytes_of<double>({1, -2, 3, -4, 5, -6, 7, -8}))) == wanted);
+  CHECK(play_with(test::npy_bytes(header("<i2", "False"), test::bytes_of<int16_t>({1, -2, 3, -4, 5, -6, 7, -8}))) ==
+        wanted);
+  CHECK(play_with(test::npy_bytes(header("<i2", "True"), test::bytes_of<int16_t>({1, 3, 5, 7, -2, -4, -6, -8}))) ==
+        wanted);
+  CHECK(play_with(test::npy_bytes(header("<i4", "False"), test::bytes_of<int32_t>({1, -2, 3, -4, 5, -6, 7, -8}),
+                                  2)) == wanted);
+  CHECK(play_with(test::npy_bytes(header("<f4", "True"), test::bytes_of<float>({1, 3, 5, 7, -2, -4, -6, -8}))) ==
+        wanted);
+  CHECK(play_with(test::npy_bytes(header("<f8", "False"), test::bytes_of<double>({1, -2, 3, -4, 5, -6, 7, -8}))) ==
+        wanted);
 }
 
 TEST_CASE("replay: values that are not finite are absent") {
@@ -216,7 +226,8 @@ TEST_CASE("replay: select keeps the recordings that match") {
   options.select = {{"subject", "7"}};
   CHECK_THAT(refusal(options), Catch::Contains("no recording") && Catch::Contains("check the values of select"));
   options.select = {{"person", "1"}};
-  CHECK_THAT(refusal(options), Catch::Contains("cannot select by 'person'") && Catch::Contains("subject, activity"));
+  CHECK_THAT(refusal(options),
+             Catch::Contains("cannot select by 'person'") && Catch::Contains("subject, activity"));
 }
 
 TEST_CASE("replay: the label is the activity, else the label's name, else its text") {
@@ -291,7 +302,8 @@ TEST_CASE("replay: a hostile .npy header is refused") {
       {test::npy_bytes(dictionary("(2, 2)", ">i2"), data), "type '>i2'"},
       {test::npy_bytes(dictionary("(2, 2)", "|O"), data), "type '|O'"},
       {test::npy_bytes("{'descr': '<i2', 'shape': (2, 2), }", data), "header is damaged"},
-      {test::npy_bytes("{'descr': '<i2', 'descr': '<i2', 'fortran_order': False, 'shape': (2, 2), }", data), "header is damaged"},
+      {test::npy_bytes("{'descr': '<i2', 'descr': '<i2', 'fortran_order': False, 'shape': (2, 2), }", data),
+       "header is damaged"},
       {test::npy_bytes("__import__('os')", data), "header is damaged"},
   };
   for (const auto& [bytes, wanted] : cases) {
@@ -339,8 +351,9 @@ TEST_CASE("replay: N times speed takes an N-th of the time") {
   CHECK(p.rows == 210);
   // 100 + 50 + 60 rows of 20 ms and two gaps, to the last record.
   const double record_seconds = 2.0 + 10 + 1.0 + 10 + 59 * 0.02;
-  CHECK(std::chrono::duration<double>(clock.now() - begin).count() == Approx(record_seconds / speed).epsilon(0.001));
-  CHECK(p.batches[0].rows() == 50);                                     // a second of record time
+  CHECK(std::chrono::duration<double>(clock.now() - begin).count() ==
+        Approx(record_seconds / speed).epsilon(0.001));
+  CHECK(p.batches[0].rows() == 50);  // a second of record time
   CHECK(p.batches[0].times.front() == begin.time_since_epoch().count());
 }
 
@@ -434,7 +447,8 @@ TEST_CASE("replay: read_recordings gives each recording whole, with times from i
 TEST_CASE("replay: the Occupancy files are read in full") {
   const std::filesystem::path data = test::real_data("occupancy");
   if (data.empty()) return;
-  const std::map<std::string, size_t> rows = {{"datatraining.txt", 8143}, {"datatest.txt", 2665}, {"datatest2.txt", 9752}};
+  const std::map<std::string, size_t> rows = {
+      {"datatraining.txt", 8143}, {"datatest.txt", 2665}, {"datatest2.txt", 9752}};
   for (const auto& [file, count] : rows) {
     Played p = play_all(at_once(data / file));
     CHECK(p.rows == count);
@@ -475,7 +489,8 @@ TEST_CASE("replay: MotionSense has 360 recordings, 1,412,865 rows and gravity of
     rows += r.records.rows();
     for (size_t i = 0; i < r.records.rows(); i += 97) {
       double sum = 0;
-      for (const char* axis : {"gravity.x", "gravity.y", "gravity.z"}) sum += std::pow(value(r.records, axis, i), 2);
+      for (const char* axis : {"gravity.x", "gravity.y", "gravity.z"})
+        sum += std::pow(value(r.records, axis, i), 2);
       worst = std::max(worst, std::abs(sum - 1));
     }
   }
