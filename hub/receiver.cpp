@@ -36,6 +36,9 @@ Error store_error(const std::filesystem::path& path, const rocksdb::Status& stat
   if (status.IsNoSpace() || text.find("No space left") != std::string::npos) {
     return fail(Code::exhausted, "the hub's disk is full: make space on the disk of {}", path.string());
   }
+  if (status.IsBusy()) {  // RocksDB is at it itself, every few seconds
+    return fail(Code::exhausted, "the hub's disk was full: writing in {} resumes some seconds after there is space", path.string());
+  }
   if (status.IsCorruption()) return fail(Code::corrupt, "the hub's store {} is damaged: {}. Restore it from a backup", path.string(), text);
   return fail(Code::unavailable, "the hub's store {}: {}", path.string(), text);
 }
@@ -52,6 +55,7 @@ rocksdb::Options database_options(rocksdb::Env* env) {
   options.max_log_file_size = 1 << 20;
   options.info_log_level = rocksdb::WARN_LEVEL;
   options.max_background_jobs = 2;
+  options.max_bgerror_resume_count = 0;  // write() resumes; no thread of RocksDB's retries behind our back
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -280,7 +284,9 @@ class RocksReceiver final : public Receiver {
   // Durable when it returns: the node deletes what the hub acknowledges.
   Status write(rocksdb::WriteBatch& batch) {
     if (stopped_.load()) {  // RocksDB refuses writes after a failed one until told that the cause is gone
-      if (auto status = db_->Resume(); !status.ok()) return store_error(options_.path, status);
+      auto status = db_->Resume();
+      if (status.ok()) status = db_->Flush({});  // the log ends in a torn write: nothing may depend on it
+      if (!status.ok()) return store_error(options_.path, status);
       stopped_ = false;
     }
     rocksdb::WriteOptions durable;

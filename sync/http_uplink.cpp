@@ -8,6 +8,7 @@
 #include <pplx/threadpool.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -34,12 +35,16 @@ struct Exchange {
   bool done = false;
   int status = 0;
   std::string body, error;
-  uint64_t sent = 0, sent_before = 0, received = 0;
+  bool abandoned = false;  // nobody waits any more
+  uint64_t sent = 0, received = 0;
 
+  // Throwing ends the exchange. The library repeats a request by itself when a kept-alive connection dies under it: what goes over the
+  // link is for the Syncer to decide, and to count.
   void progress(http::message_direction::direction direction, uint64_t bytes) {
     std::lock_guard lock(mutex);
+    if (abandoned) throw std::runtime_error("given up");
     if (direction == http::message_direction::upload) {
-      if (bytes < sent) sent_before += sent;  // the library started over on a fresh connection
+      if (bytes < sent) throw std::runtime_error("the connection was lost");
       sent = bytes;
     } else {
       received = bytes;
@@ -60,6 +65,12 @@ std::string printable(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   return text;
+}
+
+int descriptor(http::client::native_handle handle, bool tls) {  // what the handle is, the library's documentation of it says
+  using Plain = boost::asio::ip::tcp::socket;
+  return tls ? static_cast<boost::asio::ssl::stream<Plain&>*>(handle)->lowest_layer().native_handle()
+             : static_cast<Plain*>(handle)->native_handle();
 }
 
 void limit_library_threads() {
@@ -99,20 +110,17 @@ class HttpUplink final : public Uplink {
     if (client_) return {};
     try {
       http::client::http_client_config config;
-      config.set_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(options_.request_timeout));
+      // Twice the time that the watch allows: the library answers its own timeout by a second try, which the watch does not.
+      config.set_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(options_.request_timeout * 2) + std::chrono::seconds(1));
       config.set_max_redirects(0);
       config.set_proxy(web::web_proxy(web::web_proxy::disabled));
       socket_ = std::make_shared<internal::SocketWatch>();
+      opened_ = std::make_shared<std::atomic<void*>>(nullptr);
       const web::uri uri(options_.hub);
       if (uri.scheme() != "http" && uri.scheme() != "https") throw std::invalid_argument("it is neither http nor https");
       if (uri.host().empty()) throw std::invalid_argument("it names no host");
-      const bool tls = uri.scheme() == "https";
-      config.set_nativehandle_options([socket = socket_, tls](http::client::native_handle handle) {
-        using Plain = boost::asio::ip::tcp::socket;
-        int fd = tls ? static_cast<boost::asio::ssl::stream<Plain&>*>(handle)->lowest_layer().native_handle()
-                     : static_cast<Plain*>(handle)->native_handle();
-        socket->watch(fd);
-      });
+      tls_ = uri.scheme() == "https";
+      config.set_nativehandle_options([opened = opened_](http::client::native_handle handle) { opened->store(handle); });
       client_ = std::make_unique<http::client::http_client>(uri, config);
     } catch (const std::exception& e) {
       client_.reset();
@@ -133,7 +141,8 @@ class HttpUplink final : public Uplink {
     }
     std::string verdict = watch(*exchange);
     std::unique_lock lock(exchange->mutex);
-    traffic_.sent += exchange->sent_before + exchange->sent;
+    exchange->abandoned = true;
+    traffic_.sent += exchange->sent;
     traffic_.received += exchange->received;
     if (verdict.empty()) verdict = exchange->error;
     if (!verdict.empty()) {
@@ -152,8 +161,15 @@ class HttpUplink final : public Uplink {
     http::http_request request(http::methods::POST);
     request.set_request_uri(path);
     request.set_body(std::move(body), "application/octet-stream");
-    request.set_progress_handler(
-        [exchange](http::message_direction::direction direction, uint64_t bytes) { exchange->progress(direction, bytes); });
+    request.set_progress_handler([exchange, socket = socket_, opened = opened_, tls = tls_](
+                                     http::message_direction::direction direction, uint64_t bytes) {
+      // The library shows a connection before its socket is open. The first progress of an upload comes on the thread that has just written
+      // the head of the request to it: open, and alive for as long as this handler runs.
+      if (void* handle = direction == http::message_direction::upload ? opened->exchange(nullptr) : nullptr) {
+        socket->watch(descriptor(handle, tls));
+      }
+      exchange->progress(direction, bytes);
+    });
     client_->request(request, token)
         .then([exchange](http::http_response response) {
           exchange->status = response.status_code();
@@ -194,6 +210,8 @@ class HttpUplink final : public Uplink {
   Traffic traffic_;
   std::unique_ptr<http::client::http_client> client_;  // null after a failure
   std::shared_ptr<internal::SocketWatch> socket_;
+  std::shared_ptr<std::atomic<void*>> opened_;         // the newest connection, until its socket is watched
+  bool tls_ = false;
 };
 
 }  // namespace

@@ -158,8 +158,8 @@ Result<Reply> FakeCloud::exchange(const Message& message, Request request) {
   const std::string bytes = sync::encode(message);
   request.bytes = bytes.size();
   request.at = clock_.steady();
-  for (std::string& late : std::exchange(late_, {})) {
-    Request ignored;
+  for (const auto& [hello, late] : std::exchange(late_, {})) {
+    Request ignored{.hello = hello};
     (void)serve(late, ignored);
   }
   auto reply = answer(bytes, request);
@@ -185,7 +185,7 @@ Result<std::string> FakeCloud::answer(const std::string& bytes, Request& request
   traffic_.sent += bytes.size();
   if (take(lose_request_)) return silence;
   if (take(delay_)) {
-    late_.push_back(bytes);
+    late_.emplace_back(request.hello, bytes);
     return silence;
   }
   std::string message = bytes;
@@ -203,13 +203,16 @@ Result<std::string> FakeCloud::answer(const std::string& bytes, Request& request
 
 // The hub, honest.
 Result<std::string> FakeCloud::serve(const std::string& bytes, Request& request) {
-  if (auto hello = sync::decode_hello(bytes); hello.ok()) {
+  auto refused = [](const Error& error) { return fail(Code::invalid, "the hub refuses with 400: {}", error.message); };
+  if (request.hello) {
+    auto hello = sync::decode_hello(bytes);
+    if (!hello.ok()) return refused(hello.error());
     SKERRY_ASSIGN(auto reply, receiver_->hello(*hello));
     request.outcome = "hello";
     return sync::encode(reply);
   }
   auto batch = sync::decode_batch(bytes);
-  if (!batch.ok()) return fail(Code::invalid, "the hub refuses with 400: {}", batch.error().message);
+  if (!batch.ok()) return refused(batch.error());
   SKERRY_ASSIGN(auto reply, receiver_->apply(*batch));
   request.outcome = to_string(reply.outcome);
   return sync::encode(reply);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -92,7 +93,7 @@ class FakeCloud {
   bool up_ = true;
   int lose_ack_ = 0, lose_request_ = 0, duplicate_ = 0, corrupt_reply_ = 0, corrupt_request_ = 0, delay_ = 0;
   Lie lie_ = Lie::none;
-  std::vector<std::string> late_;              // delayed messages
+  std::vector<std::pair<bool, std::string>> late_;  // delayed messages; true: HELLO
   std::vector<Request> requests_;
   sync::Traffic traffic_;
 };

@@ -52,7 +52,8 @@ TEST_CASE("sync: the first word after a start is HELLO, with what the node is") 
   REQUIRE(w.node.run_until_quiet());
   REQUIRE(w.cloud.requests().size() >= 2);
   CHECK(w.cloud.requests()[0].hello);
-  auto nodes = w.cloud.receiver().nodes();
+  const auto nodes = w.cloud.receiver().nodes();
+  REQUIRE(nodes.ok());
   REQUIRE(nodes->size() == 1);
   CHECK(nodes->front().node == "pump-1");
   CHECK(nodes->front().models == std::vector<std::string>{"har/3 serving"});

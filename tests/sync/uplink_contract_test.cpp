@@ -1,0 +1,135 @@
+// What every Uplink promises, over the fake and over the real one: HTTP to the real hub's server.
+#include <catch2/catch.hpp>
+
+#include <functional>
+
+#include "tests/support/chaos_proxy.h"
+#include "tests/sync/make.h"
+#include "tests/sync/served_hub.h"
+
+using namespace skerry;
+using namespace skerry::sync;
+using namespace skerry::sync::test;
+using namespace std::chrono_literals;
+using skerry::test::ChaosProxy;
+using skerry::test::FakeCloud;
+using skerry::test::SimClock;
+
+namespace {
+
+// One link, and how to break it.
+struct Subject {
+  std::unique_ptr<Uplink> uplink;
+  std::function<void()> down, up, lose_next_ack, lose_next_request;
+  std::function<hub::NodeInfo()> node;
+};
+
+hub::NodeInfo first_node(hub::Receiver& receiver) {
+  auto nodes = receiver.nodes();
+  REQUIRE(nodes.ok());
+  REQUIRE_FALSE(nodes->empty());
+  return nodes->front();
+}
+
+void check_contract(const std::function<Subject()>& make) {
+  SECTION("a HELLO brings the watermarks of all classes") {
+    Subject s = make();
+    auto reply = s.uplink->hello(hello_of(4, 9));
+    INFO((reply.ok() ? "" : reply.error().message));
+    REQUIRE(reply.ok());
+    CHECK(reply->watermarks.size() == 6);
+    CHECK(watermark(*reply) == 3);
+    CHECK(reply->new_epoch);
+  }
+  SECTION("outcomes of batches come through") {
+    Subject s = make();
+    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::unknown_epoch);
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    auto applied = s.uplink->send(batch_of(1, 5));
+    REQUIRE(applied.ok());
+    CHECK(applied->outcome == BatchOutcome::applied);
+    CHECK(applied->watermark == 5);
+    CHECK(s.uplink->send(batch_of(1, 5))->outcome == BatchOutcome::duplicate);
+    CHECK(s.uplink->send(batch_of(7, 8))->outcome == BatchOutcome::gap);
+  }
+  SECTION("a link that is down is unavailable, and works again afterwards") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    s.down();
+    for (int i = 0; i < 3; ++i) {
+      auto reply = s.uplink->send(batch_of(1, 2));
+      REQUIRE_FALSE(reply.ok());
+      CHECK(reply.error().code == Code::unavailable);
+    }
+    s.up();
+    auto reply = s.uplink->send(batch_of(1, 2));
+    INFO((reply.ok() ? "" : reply.error().message));
+    REQUIRE(reply.ok());
+    CHECK(reply->outcome == BatchOutcome::applied);
+  }
+  SECTION("a lost answer is unavailable, yet the batch was applied") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    s.lose_next_ack();
+    auto lost = s.uplink->send(batch_of(1, 2));
+    REQUIRE_FALSE(lost.ok());
+    CHECK(lost.error().code == Code::unavailable);
+    auto again = s.uplink->send(batch_of(1, 2));
+    REQUIRE(again.ok());
+    CHECK(again->outcome == BatchOutcome::duplicate);
+    CHECK(s.node().entries == 2);
+  }
+  SECTION("a lost request is unavailable and changes nothing") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    s.lose_next_request();
+    CHECK_FALSE(s.uplink->send(batch_of(1, 2)).ok());
+    CHECK(s.node().entries == 0);
+    s.up();
+    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::applied);
+  }
+  SECTION("bytes of bodies are counted as they went over the wire") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    const Traffic before = s.uplink->traffic();
+    CHECK(before.sent == encode(hello_of(1, 9)).size());
+    CHECK(before.received > 0);
+    const sync::Batch batch = batch_of(1, 500);
+    REQUIRE(s.uplink->send(batch).ok());
+    CHECK(s.uplink->traffic().sent - before.sent == encode(batch).size());
+    CHECK(s.uplink->traffic().received > before.received);
+  }
+  SECTION("a message that the hub refuses is invalid, with the hub's words") {
+    Subject s = make();
+    auto refused = s.uplink->hello(hello_of(1, 9, "no such name"));
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().code == Code::invalid);
+    CHECK(refused.error().message.find("node name") != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("uplink contract: the fake cloud") {
+  SimClock clock;
+  auto cloud = std::make_shared<FakeCloud>(clock);
+  check_contract([cloud] {
+    return Subject{cloud->uplink(), [cloud] { cloud->down(); }, [cloud] { cloud->up(); }, [cloud] { cloud->lose_next_ack(); },
+                   [cloud] { cloud->lose_next_request(); }, [cloud] { return first_node(cloud->receiver()); }};
+  });
+}
+
+TEST_CASE("uplink contract: HTTP to the hub") {
+  SimClock clock;
+  ServedHub hub(clock);
+  auto started = ChaosProxy::start("127.0.0.1", hub.port());
+  REQUIRE(started.ok());
+  std::shared_ptr<ChaosProxy> proxy = std::move(*started);
+  check_contract([&] {
+    Options options;
+    options.hub = proxy->url();
+    options.request_timeout = 3s;
+    return Subject{make_http_uplink(options), [proxy] { proxy->down(); }, [proxy] { proxy->pass(); }, [proxy] { proxy->swallow_responses(1); },
+                   [proxy] { proxy->down(); }, [&hub] { return first_node(hub.receiver()); }};
+  });
+}
