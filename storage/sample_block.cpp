@@ -15,11 +15,11 @@ namespace internal {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr size_t kCrcEnd = 5;      // version and checksum; the checksum covers the rest
-constexpr uint8_t kSparse = 1;     // column flag: presence bits follow
+constexpr size_t kCrcEnd = 5;   // version and checksum; the checksum covers the rest
+constexpr uint8_t kSparse = 1;  // column flag: presence bits follow
 
-// A column may say in one bit that a value is absent, which takes 8 to 32 bytes once decoded. No writer of ours needs more than
-// this; what does is hostile.
+// A column may say in one bit that a value is absent, which takes 8 to 32 bytes once decoded. No writer of ours needs
+// more than this; what does is hostile.
 constexpr uint64_t kDecodedPerByte = 16, kDecodedFree = 16 << 20;
 
 class Bits {
@@ -74,8 +74,8 @@ void put_values(Writer& out, const Column& column, size_t from, size_t to) {
 }
 
 void put_column(Writer& out, const Column& column, size_t from, size_t to) {
-  const bool sparse = !column.present.empty() &&
-                      std::any_of(column.present.begin() + from, column.present.begin() + to, [](uint8_t p) { return p == 0; });
+  const bool sparse = !column.present.empty() && std::any_of(column.present.begin() + from, column.present.begin() + to,
+                                                             [](uint8_t p) { return p == 0; });
   out.u8(static_cast<uint8_t>(column.type()));
   out.u8(sparse ? kSparse : 0);
   out.text(column.name);
@@ -196,7 +196,8 @@ Result<BlockHeader> peek_block(std::string_view bytes) {
   const uint8_t version = in.u8();
   in.fixed32();
   BlockHeader header = take_header(in);
-  if (!in.ok() || version != kVersion) return fail(Code::corrupt, "a sample block is cut short or of an unknown format");
+  if (!in.ok() || version != kVersion)
+    return fail(Code::corrupt, "a sample block is cut short or of an unknown format");
   return header;
 }
 
@@ -219,7 +220,9 @@ Result<Batch> decode_block(const Series& series, std::string_view bytes) {
   if (crc32c(bytes.substr(internal::kCrcEnd)) != crc) {
     return fail(Code::corrupt, "the checksum of a sample block of {} does not hold", series.text());
   }
-  auto wrong = [&](const char* what) { return fail(Code::corrupt, "a sample block of {} has {}", series.text(), what); };
+  auto wrong = [&](const char* what) {
+    return fail(Code::corrupt, "a sample block of {} has {}", series.text(), what);
+  };
   const internal::BlockHeader header = internal::take_header(in);
   if (!in.ok()) return wrong("no whole header");
   // Every time but the first takes a byte at least, so this bounds what a hostile row count can allocate.

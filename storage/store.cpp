@@ -21,6 +21,7 @@ namespace {
 
 constexpr Duration kRepairEvery = std::chrono::seconds(1);
 constexpr Duration kTrimEvery = std::chrono::seconds(1);
+constexpr const char* kRestore = "; reads go on, to write again restore the folder from a copy or move it away";
 constexpr uint64_t kTrimPiece = 16384;  // entries of a class and step
 
 Result<std::vector<PreparedBatch>> prepare(const Effect& effect) {
@@ -31,8 +32,8 @@ Result<std::vector<PreparedBatch>> prepare(const Effect& effect) {
     blocks += prepared.blocks.size();
     for (const Block& block : prepared.blocks) {
       if (block.bytes.size() > kPayloadBytesMax) {
-        return fail(Code::invalid, "a record of {} has {} bytes: at most {} are kept", prepared.series, block.bytes.size(),
-                    kPayloadBytesMax);
+        return fail(Code::invalid, "a record of {} has {} bytes: at most {} are kept", prepared.series,
+                    block.bytes.size(), kPayloadBytesMax);
       }
     }
     if (blocks > kBlocksPerEffectMax) {
@@ -133,6 +134,7 @@ Status StoreImpl::sync(uint64_t ticket) {
 }
 
 Error StoreImpl::note_trouble(Error error) {
+  if (error.code == Code::corrupt) error.message += kRestore;
   std::lock_guard lock(trouble_mutex_);
   if (!trouble_) repair_due_ = clock_.steady() + kRepairEvery;
   trouble_ = error;
@@ -149,7 +151,8 @@ Status StoreImpl::ready() {
   return repair();
 }
 
-// Lets RocksDB go on after an error, and writes what is only in memory and a log that is not trusted any more as tables.
+// Lets RocksDB go on after an error, and writes what is only in memory and a log that is not trusted any more as
+// tables.
 Status StoreImpl::repair() {
   rocksdb::Status status = (*db_)->Resume();
   if (status.ok()) {
@@ -160,7 +163,9 @@ Status StoreImpl::repair() {
   std::lock_guard lock(trouble_mutex_);
   if (!status.ok()) {
     trouble_ = db_->error(status, "resume writing");
-    if (status.severity() >= rocksdb::Status::Severity::kFatalError) {
+    if (status.IsCorruption()) {
+      trouble_->message += kRestore;
+    } else if (status.severity() >= rocksdb::Status::Severity::kFatalError) {
       trouble_->message += ", then restart: what was acknowledged is kept";
     }
     repair_due_ = clock_.steady() + kRepairEvery;
@@ -179,8 +184,9 @@ void StoreImpl::trim() {
   trim_due_ = now + kTrimEvery;
   rocksdb::WriteBatch batch;
   auto classes = state_.classes;
-  while (!acked_.empty() && now - acked_.front().at >= options_.acked_grace) {
-    const Acked& acked = acked_.front();
+  auto waiting = acked_;
+  while (!waiting.empty() && now - waiting.front().at >= options_.acked_grace) {
+    const Acked& acked = waiting.front();
     ClassState& s = classes[static_cast<size_t>(acked.outbox_class)];
     const uint64_t trimmed_before = state_.of(acked.outbox_class).trimmed_seq;
     const uint64_t upto = std::min(acked.seq, trimmed_before + kTrimPiece);
@@ -191,9 +197,10 @@ void StoreImpl::trim() {
       batch.Put(db_->family(kMeta), key::outbox_class(acked.outbox_class), encode_class(s));
     }
     if (upto < acked.seq) break;  // the rest of it next time
-    acked_.pop_front();
+    waiting.pop_front();
   }
-  if (batch.Count() == 0 || !write(&batch).ok()) return;
+  if (batch.Count() > 0 && !write(&batch).ok()) return;
+  acked_ = std::move(waiting);
   std::unique_lock state_lock(state_mutex_);
   state_.classes = classes;
 }

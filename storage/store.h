@@ -50,6 +50,7 @@ class Store {
   virtual ~Store() = default;
 
   // On success the effect is as durable as its rule says. Error: invalid, not_found (a label's prediction), exhausted, unavailable.
+  // An `unavailable` of a failed sync leaves the effect in doubt: it may be there, and may be repeated once trouble() is over.
   virtual Result<Receipt> commit(const Effect& effect) = 0;
 
   // --- records
@@ -65,7 +66,8 @@ class Store {
   virtual Result<std::vector<Prediction>> predictions(const std::string& model, const std::string& series,
                                                       TimeRange windows_within, size_t count_max) const = 0;
   virtual Result<std::vector<Label>> labels(const std::string& model, size_t count_max) const = 0;  // newest first
-  virtual Result<std::vector<Example>> examples(const std::string& model, size_t count_max) const = 0;  // by id
+  // The newest count_max, by id.
+  virtual Result<std::vector<Example>> examples(const std::string& model, size_t count_max) const = 0;
   virtual Result<uint64_t> example_count(const std::string& model, ExampleId after) const = 0;  // ids above `after`
   virtual LiveScore live_score(const std::string& model, uint32_t version) const = 0;
 
@@ -75,7 +77,9 @@ class Store {
 
   // --- outbox
   // Entries of a class from `from_seq` on, contiguous, whole, at least one if there is any, together about bytes_max. Everything
-  // returned is durable first: what the hub has seen can't be un-happened by a power cut.
+  // returned is durable first: what the hub has seen can't be un-happened by a power cut. An entry that is damaged comes as an
+  // empty block with 0 records, so that the sequence stays whole. from_seq 0: from the oldest that is kept. Error: not_found when
+  // from_seq was acknowledged and removed.
   virtual Result<std::vector<OutboxItem>> outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) = 0;
   // The hub holds everything up to `seq`. Monotone; a smaller seq is ignored. Error: invalid when seq was never queued.
   virtual Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) = 0;

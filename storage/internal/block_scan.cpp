@@ -59,7 +59,8 @@ void BlockScan::seek_past_damage(int64_t from_ns) {
   do {
     if (good == to_ns_) return;  // damaged to the end of the range
     bad = good;
-    good = static_cast<uint64_t>(to_ns_) - static_cast<uint64_t>(bad) > step ? bad + static_cast<int64_t>(step) : to_ns_;
+    good =
+        static_cast<uint64_t>(to_ns_) - static_cast<uint64_t>(bad) > step ? bad + static_cast<int64_t>(step) : to_ns_;
     step *= 2;
   } while (!seek(good));
   while (static_cast<uint64_t>(good) - static_cast<uint64_t>(bad) > 1) {

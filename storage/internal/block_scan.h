@@ -1,7 +1,6 @@
 // Walks the blocks of one series in order of their first time, stepping over what cannot be read: where RocksDB finds a
-// damaged table block, the next readable key is looked for by doubling and halving the distance, so no more is lost than
-// what is damaged.
-// Threads: one.
+// damaged table block, the next readable key is looked for by doubling and halving the distance, so no more is lost
+// than what is damaged. Threads: one.
 #pragma once
 
 #include <memory>
@@ -28,9 +27,9 @@ class BlockScan {
   const Status& status() const { return status_; }  // an error that is not damage, e.g. the disk is gone
 
  private:
-  bool seek(int64_t from_ns);       // false when what lies there cannot be read
+  bool seek(int64_t from_ns);  // false when what lies there cannot be read
   void seek_past_damage(int64_t from_ns);
-  void settle();                    // takes the key apart
+  void settle();  // takes the key apart
 
   const Database& db_;
   Damage& damage_;

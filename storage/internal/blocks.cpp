@@ -86,7 +86,8 @@ size_t block_end(const Batch& batch, size_t from, size_t record_bytes) {
 }  // namespace
 
 std::vector<Block> make_blocks(const Batch& given) {
-  const bool rising = std::adjacent_find(given.times.begin(), given.times.end(), std::greater_equal<>()) == given.times.end();
+  const bool rising =
+      std::adjacent_find(given.times.begin(), given.times.end(), std::greater_equal<>()) == given.times.end();
   Batch own;
   if (!rising) own = sorted(given);
   const Batch& batch = rising ? given : own;
@@ -94,7 +95,8 @@ std::vector<Block> make_blocks(const Batch& given) {
   std::vector<Block> blocks;
   for (size_t from = 0; from < batch.rows();) {
     const size_t to = block_end(batch, from, record_bytes);
-    blocks.push_back({batch.times[from], batch.times[to - 1], static_cast<uint32_t>(to - from), encode_rows(batch, from, to)});
+    blocks.push_back(
+        {batch.times[from], batch.times[to - 1], static_cast<uint32_t>(to - from), encode_rows(batch, from, to)});
     from = to;
   }
   return blocks;

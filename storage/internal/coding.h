@@ -1,6 +1,6 @@
-// Bytes in and out of the room's formats: little-endian fixed numbers, LEB128 varints, zigzag, length-prefixed texts, and
-// big-endian numbers for keys, which sort as the numbers do.
-// On failure: a Reader that runs out of bytes answers zeros from then on and ok() is false; it never reads past the end.
+// Bytes in and out of the room's formats: little-endian fixed numbers, LEB128 varints, zigzag, length-prefixed texts,
+// and big-endian numbers for keys, which sort as the numbers do. On failure: a Reader that runs out of bytes answers
+// zeros from then on and ok() is false; it never reads past the end.
 #pragma once
 
 #include <bit>
@@ -14,7 +14,8 @@
 
 namespace skerry::storage::internal {
 
-static_assert(std::endian::native == std::endian::little, "the formats are little-endian: add byte swaps for this machine");
+static_assert(std::endian::native == std::endian::little,
+              "the formats are little-endian: add byte swaps for this machine");
 
 inline uint64_t zigzag(int64_t v) { return (static_cast<uint64_t>(v) << 1) ^ static_cast<uint64_t>(v >> 63); }
 inline int64_t unzigzag(uint64_t v) { return static_cast<int64_t>((v >> 1) ^ (~(v & 1) + 1)); }
@@ -105,7 +106,8 @@ class Reader {
   bool ok_ = true;
 };
 
-// tag | version | CRC-32C of the body, exclusive-or tag and version | body. Every row but the keys themselves is sealed.
+// tag | version | CRC-32C of the body, exclusive-or tag and version | body. Every row but the keys themselves is
+// sealed.
 inline uint32_t seal_crc(char tag, uint8_t version, std::string_view body) {
   return crc32c(body) ^ (static_cast<uint32_t>(version) << 8 | static_cast<uint8_t>(tag));
 }

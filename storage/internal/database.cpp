@@ -25,7 +25,8 @@ rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
   if (env) db.env = env;
   db.create_if_missing = true;
   db.create_missing_column_families = true;
-  // All families reach their tables together: after a lost sync no table is ahead of what the log still tells of the others.
+  // All families reach their tables together: after a lost sync no table is ahead of what the log still tells of the
+  // others.
   db.atomic_flush = true;
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;  // a torn tail is a power cut, not damage
   db.max_bgerror_resume_count = 0;  // step() and commit() resume; no thread of RocksDB's retries behind our back
@@ -42,7 +43,7 @@ rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
   db.recycle_log_file_num = 0;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
-  db.skip_stats_update_on_db_open = true;      // start-up does not open every table
+  db.skip_stats_update_on_db_open = true;  // start-up does not open every table
   db.skip_checking_sst_file_sizes_on_db_open = true;
   return db;
 }
@@ -58,7 +59,8 @@ std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
   rocksdb::ColumnFamilyOptions family;
   family.write_buffer_size = std::max<uint64_t>(o.write_buffer_bytes, 64 << 10);
   family.max_write_buffer_number = 2;
-  family.arena_block_size = std::clamp<uint64_t>(o.write_buffer_bytes / 128, 4 << 10, 64 << 10);  // seven families share it
+  family.arena_block_size =
+      std::clamp<uint64_t>(o.write_buffer_bytes / 128, 4 << 10, 64 << 10);  // seven families share it
   family.compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
   family.level_compaction_dynamic_level_bytes = true;
   family.target_file_size_base = 16 << 20;
@@ -80,10 +82,11 @@ Status refuse_lost_manifest(const fs::path& path, rocksdb::Env* env) {
   env->GetChildren(path.string(), &children);
   for (const std::string& name : children) {
     if (name.ends_with(".sst") || name.ends_with(".ldb")) {
-      return fail(Code::corrupt,
-                  "the store {} has data but its CURRENT file is lost: restore the folder from a copy, or move it away to "
-                  "start with an empty store",
-                  path.string());
+      return fail(
+          Code::corrupt,
+          "the store {} has data but its CURRENT file is lost: restore the folder from a copy, or move it away to "
+          "start with an empty store",
+          path.string());
     }
   }
   return {};
@@ -94,17 +97,20 @@ Error open_error(const fs::path& path, const rocksdb::Status& status) {
   if (status.IsNoSpace()) {
     return fail(Code::exhausted, "disk full at {}: free space and start again", path.string());
   }
+  if (text.find("ermission denied") != std::string::npos || text.find("Read-only") != std::string::npos) {
+    return fail(Code::unavailable, "cannot open the store {}: give this user write access to it ({})", path.string(),
+                text);
+  }
   if (text.find("lock") != std::string::npos || text.find("LOCK") != std::string::npos) {
     return fail(Code::unavailable,
-                "the store {} is in use by another process: stop it, or set another storage.path ({})", path.string(), text);
-  }
-  if (text.find("ermission denied") != std::string::npos || text.find("Read-only") != std::string::npos) {
-    return fail(Code::unavailable, "cannot open the store {}: give this user write access to it ({})", path.string(), text);
+                "the store {} is in use by another process: stop it, or set another storage.path ({})", path.string(),
+                text);
   }
   if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound()) {
-    return fail(Code::corrupt,
-                "the store {} is damaged ({}): restore the folder from a copy, or move it away to start with an empty store",
-                path.string(), text);
+    return fail(
+        Code::corrupt,
+        "the store {} is damaged ({}): restore the folder from a copy, or move it away to start with an empty store",
+        path.string(), text);
   }
   return fail(Code::unavailable, "cannot open the store {}: {}", path.string(), text);
 }

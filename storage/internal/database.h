@@ -50,7 +50,9 @@ class Database {
       error_ = *status;
     }
     // Its own thread would retry every five seconds and keep us from doing so.
-    void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* automatic) override { *automatic = false; }
+    void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* automatic) override {
+      *automatic = false;
+    }
     std::optional<rocksdb::Status> error() const {
       std::lock_guard lock(mutex_);
       return error_;

@@ -19,8 +19,9 @@ struct OutboxRow {
   EntryKind kind = EntryKind::samples;
   Refers refers = Refers::payload;
   int64_t queued_ns = 0;
-  uint64_t bytes_before = 0;  // payload bytes of all earlier entries of the class: makes the backlog's size a subtraction
-  uint64_t bytes = 0;         // payload
+  uint64_t bytes_before =
+      0;               // payload bytes of all earlier entries of the class: makes the backlog's size a subtraction
+  uint64_t bytes = 0;  // payload
   uint32_t records = 1;
   std::string subject;
   std::string data;

@@ -21,10 +21,14 @@ struct Cursor {  // a decoded block, read up to `row`
 
 Column::Values empty_values(FieldType type) {
   switch (type) {
-    case FieldType::float64: return std::vector<double>();
-    case FieldType::int64: return std::vector<int64_t>();
-    case FieldType::boolean: return std::vector<uint8_t>();
-    case FieldType::string: return std::vector<std::string>();
+    case FieldType::float64:
+      return std::vector<double>();
+    case FieldType::int64:
+      return std::vector<int64_t>();
+    case FieldType::boolean:
+      return std::vector<uint8_t>();
+    case FieldType::string:
+      return std::vector<std::string>();
   }
   SKERRY_CHECK(false, "field type {}", static_cast<int>(type));
 }
@@ -126,7 +130,8 @@ class Merge {
     if (time < range_.to_ns) {
       out_.times.push_back(time);
       for (size_t i = 0; i < out_.columns.size(); ++i) {
-        auto newest = std::find_if(same.begin(), same.end(), [&](const Cursor* c) { return c->columns[i] && c->columns[i]->has(c->row); });
+        auto newest = std::find_if(same.begin(), same.end(),
+                                   [&](const Cursor* c) { return c->columns[i] && c->columns[i]->has(c->row); });
         if (newest == same.end()) {
           append(out_.columns[i], nullptr, 0, 1);
         } else {
@@ -161,12 +166,13 @@ Status choose_columns(const SeriesState& series, const std::vector<std::string>&
 
 }  // namespace
 
-Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range, size_t rows_max,
-                         const std::vector<std::string>& fields) {
+Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,
+                         size_t rows_max, const std::vector<std::string>& fields) {
   Batch out;
   out.series = series.series;
   SKERRY_TRY(choose_columns(series, fields, out));
-  // A block that begins before the range may reach into it: by no more than the longest block, and never from an earlier hour.
+  // A block that begins before the range may reach into it: by no more than the longest block, and never from an
+  // earlier hour.
   const uint64_t room = static_cast<uint64_t>(range.from_ns) - static_cast<uint64_t>(hour_start(range.from_ns));
   const int64_t from = range.from_ns - static_cast<int64_t>(std::min(room, series.span_max_ns));
   BlockScan scan(db, damage, series.id, from, range.to_ns);

@@ -14,7 +14,7 @@
 namespace skerry::storage::internal {
 
 // At most rows_max records, the oldest first. All fields when `fields` is empty. Error: not_found for an unknown field.
-Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range, size_t rows_max,
-                         const std::vector<std::string>& fields);
+Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,
+                         size_t rows_max, const std::vector<std::string>& fields);
 
 }  // namespace skerry::storage::internal

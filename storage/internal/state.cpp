@@ -181,14 +181,29 @@ Result<State> load_state(const Database& db) {
     SKERRY_ASSIGN(std::string_view body, unseal(key[0], kVersion, view(it->value()), "row of the store's state"));
     Reader in(body);
     switch (key[0]) {  // in key order: every 's' comes before the 't's
-      case 'i': SKERRY_TRY(load_identity(in, state)); break;
-      case 'c': SKERRY_TRY(load_counters(in, state)); break;
-      case 'o': SKERRY_TRY(load_class(key, in, state)); break;
-      case 's': SKERRY_TRY(load_series(key, in, by_id)); break;
-      case 't': SKERRY_TRY(load_totals(key, in, by_id)); break;
-      case 'v': SKERRY_TRY(load_score(key, in, state)); break;
-      case 'x': SKERRY_TRY(load_count(key, in, state)); break;
-      default: return broken("state");
+      case 'i':
+        SKERRY_TRY(load_identity(in, state));
+        break;
+      case 'c':
+        SKERRY_TRY(load_counters(in, state));
+        break;
+      case 'o':
+        SKERRY_TRY(load_class(key, in, state));
+        break;
+      case 's':
+        SKERRY_TRY(load_series(key, in, by_id));
+        break;
+      case 't':
+        SKERRY_TRY(load_totals(key, in, by_id));
+        break;
+      case 'v':
+        SKERRY_TRY(load_score(key, in, state));
+        break;
+      case 'x':
+        SKERRY_TRY(load_count(key, in, state));
+        break;
+      default:
+        return broken("state");
     }
   }
   if (!it->status().ok()) return db.error(it->status(), "read the state");

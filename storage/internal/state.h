@@ -37,8 +37,8 @@ struct Counters {
   uint64_t prediction = 1, label = 1, example = 1, block = 1;  // the next one
 };
 
-using ScoreKey = std::pair<std::string, uint32_t>;                         // model, version
-using ExampleClass = std::tuple<std::string, ExampleRole, int32_t>;        // model, role, label
+using ScoreKey = std::pair<std::string, uint32_t>;                   // model, version
+using ExampleClass = std::tuple<std::string, ExampleRole, int32_t>;  // model, role, label
 
 struct State {
   uint64_t epoch = 0;

@@ -1,9 +1,9 @@
 // The layout of the store: column families and keys. Persistent: never renumber, never reuse a letter.
 //
 //   family    key                                              value
-//   records   series id | first time | block number            sample block (sample_block.h); within one hour of record time
-//   outbox    class | seq                                      queued row (internal/outbox_row.h)
-//   ledger    'p' | prediction id                              prediction (record_format.h)
+//   records   series id | first time | block number            sample block (sample_block.h); within one hour of record
+//   time outbox    class | seq                                      queued row (internal/outbox_row.h) ledger    'p' |
+//   prediction id                              prediction (record_format.h)
 //             'w' | hash of series | window.from | id          empty: finds predictions of a series by time
 //   labels    label id                                         label
 //   examples  'e' | example id                                 example
@@ -34,7 +34,7 @@ inline constexpr uint32_t kStoreFormat = 1;
 
 // Order of kFamilyNames. Meta is RocksDB's default family, which has to exist.
 enum Family : uint8_t { kMeta, kRecords, kOutbox, kLedger, kLabels, kExamples, kModels, kFamilyCount };
-inline constexpr const char* kFamilyNames[kFamilyCount] = {"default", "records", "outbox", "ledger",
+inline constexpr const char* kFamilyNames[kFamilyCount] = {"default", "records",  "outbox", "ledger",
                                                            "labels",  "examples", "models"};
 
 inline constexpr int64_t kHourNs = 3'600'000'000'000;
@@ -51,14 +51,27 @@ std::string build(Parts... parts) {
   (parts(out), ...);
   return out.take();
 }
-inline auto letter(char c) { return [c](Writer& out) { out.u8(static_cast<uint8_t>(c)); }; }
-inline auto u8(uint8_t v) { return [v](Writer& out) { out.u8(v); }; }
-inline auto u32(uint32_t v) { return [v](Writer& out) { out.key32(v); }; }
-inline auto u64(uint64_t v) { return [v](Writer& out) { out.key64(v); }; }
-inline auto time(int64_t v) { return [v](Writer& out) { out.key_time(v); }; }
-inline auto text(std::string_view v) { return [v](Writer& out) { out.key_text(v); }; }
+inline auto letter(char c) {
+  return [c](Writer& out) { out.u8(static_cast<uint8_t>(c)); };
+}
+inline auto u8(uint8_t v) {
+  return [v](Writer& out) { out.u8(v); };
+}
+inline auto u32(uint32_t v) {
+  return [v](Writer& out) { out.key32(v); };
+}
+inline auto u64(uint64_t v) {
+  return [v](Writer& out) { out.key64(v); };
+}
+inline auto time(int64_t v) {
+  return [v](Writer& out) { out.key_time(v); };
+}
+inline auto text(std::string_view v) {
+  return [v](Writer& out) { out.key_text(v); };
+}
 
-// FNV-1a. Keys carry it instead of the whole text; readers compare the text, so a collision costs a look, not the truth.
+// FNV-1a. Keys carry it instead of the whole text; readers compare the text, so a collision costs a look, not the
+// truth.
 inline uint64_t hash(std::string_view text) {
   uint64_t h = 0xcbf29ce484222325;
   for (char c : text) h = (h ^ static_cast<uint8_t>(c)) * 0x100000001b3;
@@ -84,7 +97,8 @@ inline std::string example_by_window(const Example& e) {
   return build(letter('w'), text(e.model), u64(hash(e.series)), time(e.window.from_ns), time(e.window.to_ns));
 }
 inline std::string example_of_class(std::string_view model, ExampleRole role, int32_t label, ExampleId id) {
-  return build(letter('q'), text(model), u8(static_cast<uint8_t>(role)), u32(static_cast<uint32_t>(label)), u64(number(id)));
+  return build(letter('q'), text(model), u8(static_cast<uint8_t>(role)), u32(static_cast<uint32_t>(label)),
+               u64(number(id)));
 }
 
 inline std::string version(std::string_view model, uint32_t version) { return build(text(model), u32(version)); }
@@ -94,7 +108,9 @@ inline std::string counters() { return "c"; }
 inline std::string outbox_class(OutboxClass c) { return build(letter('o'), u8(static_cast<uint8_t>(c))); }
 inline std::string series(uint32_t id) { return build(letter('s'), u32(id)); }
 inline std::string series_totals(uint32_t id) { return build(letter('t'), u32(id)); }
-inline std::string score(std::string_view model, uint32_t version) { return build(letter('v'), text(model), u32(version)); }
+inline std::string score(std::string_view model, uint32_t version) {
+  return build(letter('v'), text(model), u32(version));
+}
 inline std::string example_count(std::string_view model, ExampleRole role, int32_t label) {
   return build(letter('x'), text(model), u8(static_cast<uint8_t>(role)), u32(static_cast<uint32_t>(label)));
 }

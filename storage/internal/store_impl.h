@@ -1,4 +1,5 @@
-// The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the outbox.
+// The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the
+// outbox.
 #pragma once
 
 #include <atomic>
@@ -32,8 +33,8 @@ class StoreImpl final : public Store {
   Result<Batch> read(const Series& series, TimeRange range, size_t rows_max,
                      const std::vector<std::string>& fields) const override;
   Result<Prediction> prediction(PredictionId id) const override;
-  Result<std::vector<Prediction>> predictions(const std::string& model, const std::string& series, TimeRange windows_within,
-                                              size_t count_max) const override;
+  Result<std::vector<Prediction>> predictions(const std::string& model, const std::string& series,
+                                              TimeRange windows_within, size_t count_max) const override;
   Result<std::vector<Label>> labels(const std::string& model, size_t count_max) const override;
   Result<std::vector<Example>> examples(const std::string& model, size_t count_max) const override;
   Result<uint64_t> example_count(const std::string& model, ExampleId after) const override;
@@ -63,7 +64,7 @@ class StoreImpl final : public Store {
   Durability durability_of(const Effect& effect) const;
   // Under commit_mutex_:
   Result<uint64_t> write(rocksdb::WriteBatch* batch);  // its sync ticket
-  Status ready();      // refuses while there is trouble, after trying to clear it when that is due
+  Status ready();  // refuses while there is trouble, after trying to clear it when that is due
   Status repair();
   void trim();
 
@@ -79,8 +80,8 @@ class StoreImpl final : public Store {
   WalSync sync_;
   mutable Damage damage_;
 
-  std::mutex commit_mutex_;           // orders writes: sequence order is log order, so any surviving prefix has no holes
-  std::deque<Acked> acked_;           // guarded by commit_mutex_, as are the next two
+  std::mutex commit_mutex_;  // orders writes: sequence order is log order, so any surviving prefix has no holes
+  std::deque<Acked> acked_;  // guarded by commit_mutex_, as are the next two
   SteadyTime trim_due_{};
   std::optional<SteadyTime> interval_due_;
 

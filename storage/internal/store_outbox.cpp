@@ -14,7 +14,8 @@ Result<OutboxRow> StoreImpl::outbox_row(OutboxClass outbox_class, uint64_t seq) 
 
 Result<std::string> StoreImpl::payload_of(OutboxRow& row) const {
   switch (row.refers) {
-    case Refers::payload: return std::move(row.data);
+    case Refers::payload:
+      return std::move(row.data);
     case Refers::block: {
       SKERRY_ASSIGN(std::string bytes, db_->get(kRecords, row.data));
       // The hub refuses a damaged payload for ever: it must not be sent. Decoding is what the hub will do.
@@ -52,8 +53,8 @@ OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
     item.payload = std::move(payload).value();
     return item;
   }
-  damage_.found(key::outbox(outbox_class, seq), fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq,
-                                                            payload.error().message));
+  damage_.found(key::outbox(outbox_class, seq),
+                fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq, payload.error().message));
   if (!row.ok() || row->kind != EntryKind::samples) item.subject = "damaged";
   item.kind = EntryKind::samples;
   item.records = 0;
@@ -61,7 +62,8 @@ OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
   return item;
 }
 
-Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) {
+Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class, uint64_t from_seq,
+                                                       uint64_t bytes_max) {
   uint64_t last = 0;
   {
     std::shared_lock lock(state_mutex_);
@@ -91,7 +93,8 @@ Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
   std::lock_guard lock(commit_mutex_);
   ClassState s = state_.of(outbox_class);
   if (seq > s.last_seq) {
-    return fail(Code::invalid, "the hub acknowledges entry {} of class {}, but only {} were ever queued: begin a new epoch", seq,
+    return fail(Code::invalid,
+                "the hub acknowledges entry {} of class {}, but only {} were ever queued: begin a new epoch", seq,
                 to_string(outbox_class), s.last_seq);
   }
   if (seq <= s.acked_seq) return {};
@@ -123,7 +126,8 @@ Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
   }
   // One waiting mark per class and moment is enough.
   const SteadyTime now = clock_.steady();
-  auto mark = std::find_if(acked_.rbegin(), acked_.rend(), [&](const Acked& a) { return a.outbox_class == outbox_class; });
+  auto mark =
+      std::find_if(acked_.rbegin(), acked_.rend(), [&](const Acked& a) { return a.outbox_class == outbox_class; });
   if (mark != acked_.rend() && mark->at == now) {
     mark->seq = seq;
   } else {

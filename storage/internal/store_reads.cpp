@@ -63,16 +63,18 @@ Result<Prediction> StoreImpl::prediction(PredictionId id) const {
   return bytes.error();
 }
 
-Result<std::vector<Prediction>> StoreImpl::predictions(const std::string& model, const std::string& series, TimeRange range,
-                                                       size_t count_max) const {
+Result<std::vector<Prediction>> StoreImpl::predictions(const std::string& model, const std::string& series,
+                                                       TimeRange range, size_t count_max) const {
   std::vector<Prediction> out;
   if (count_max == 0 || range.from_ns > range.to_ns) return out;
   auto take = [&](Prediction p) {
-    if (wanted(model, p.model) && (series.empty() || series == p.series) && within(p.window, range)) out.push_back(std::move(p));
+    if (wanted(model, p.model) && (series.empty() || series == p.series) && within(p.window, range))
+      out.push_back(std::move(p));
   };
   if (series.empty()) {
     auto it = db_->iterate(kLedger);
-    for (it->SeekForPrev(key::prediction(PredictionId{UINT64_MAX})); it->Valid() && out.size() < count_max; it->Prev()) {
+    for (it->SeekForPrev(key::prediction(PredictionId{UINT64_MAX})); it->Valid() && out.size() < count_max;
+         it->Prev()) {
       if (it->key().empty() || it->key()[0] != 'p') break;
       if (auto p = decoded(damage_, *it, decode_prediction)) take(std::move(*p));
     }
@@ -136,7 +138,8 @@ Result<uint64_t> StoreImpl::example_count(const std::string& model, ExampleId af
   uint64_t count = 0;
   auto it = db_->iterate(kExamples);
   const uint64_t from = number(after) == UINT64_MAX ? UINT64_MAX : number(after) + 1;
-  for (it->Seek(key::example_of_model(model, ExampleId{from})); it->Valid() && it->key().compare(last) <= 0; it->Next()) ++count;
+  for (it->Seek(key::example_of_model(model, ExampleId{from})); it->Valid() && it->key().compare(last) <= 0; it->Next())
+    ++count;
   if (!it->status().ok()) return db_->error(it->status(), "count examples");
   return count;
 }

@@ -53,8 +53,8 @@ Result<SeriesState*> Transaction::series_for(const Batch& batch, const std::stri
       s = known->second;
     } else {
       if (state_.series.size() + new_series_ >= kSeriesMax) {
-        return fail(Code::exhausted, "{} would be series number {}: a node keeps at most {}, use fewer different tags", text,
-                    kSeriesMax + 1, kSeriesMax);
+        return fail(Code::exhausted, "{} would be series number {}: a node keeps at most {}, use fewer different tags",
+                    text, kSeriesMax + 1, kSeriesMax);
       }
       s.id = static_cast<uint32_t>(state_.series.size() + ++new_series_);
       s.series = batch.series;
@@ -67,19 +67,21 @@ Result<SeriesState*> Transaction::series_for(const Batch& batch, const std::stri
     if (known < 0) {
       s.fields.emplace_back(column.name, column.type());
     } else if (s.fields[known].second != column.type()) {
-      return fail(Code::invalid, "field '{}' of {} is {}, but came as {}: send {} or use another field name", column.name, text,
-                  to_string(s.fields[known].second), to_string(column.type()), to_string(s.fields[known].second));
+      return fail(Code::invalid, "field '{}' of {} is {}, but came as {}: send {} or use another field name",
+                  column.name, text, to_string(s.fields[known].second), to_string(column.type()),
+                  to_string(s.fields[known].second));
     }
   }
   if (s.fields.size() > kFieldsPerSeriesMax) {
-    return fail(Code::invalid, "{} would have {} fields: at most {} are allowed", text, s.fields.size(), kFieldsPerSeriesMax);
+    return fail(Code::invalid, "{} would have {} fields: at most {} are allowed", text, s.fields.size(),
+                kFieldsPerSeriesMax);
   }
   if (s.fields.size() != fields_before) put(kMeta, key::series(s.id), encode_series(s));
   return &s;
 }
 
 Status Transaction::add(const PreparedBatch& prepared) {
-  SKERRY_ASSIGN(SeriesState* s, series_for(*prepared.batch, prepared.series));
+  SKERRY_ASSIGN(SeriesState * s, series_for(*prepared.batch, prepared.series));
   const bool sync = rule_of(options_, prepared.batch->series.name).sync;
   for (const Block& block : prepared.blocks) {
     std::string key = key::record(s->id, block.first_ns, counters_.block++);
@@ -135,13 +137,15 @@ Status Transaction::score(Label& label) {
   const std::string key = key::prediction(label.prediction);
   auto bytes = get(kLedger, key);
   if (!bytes.ok() && bytes.error().code == Code::not_found) {
-    return fail(Code::not_found, "no prediction {}: its number is in the answer that gave it", number(label.prediction));
+    return fail(Code::not_found, "no prediction {}: its number is in the answer that gave it",
+                number(label.prediction));
   }
   SKERRY_TRY(bytes.ok() ? Status() : bytes.error());
   SKERRY_ASSIGN(Prediction p, decode_prediction(*bytes));
   if (label.model.empty()) label.model = p.model;
   if (label.model != p.model) {
-    return fail(Code::invalid, "prediction {} is of model {}, not of {}", number(label.prediction), p.model, label.model);
+    return fail(Code::invalid, "prediction {} is of model {}, not of {}", number(label.prediction), p.model,
+                label.model);
   }
   if (label.series.empty() && label.window == TimeRange{}) {  // so that the label can be sent by itself
     label.series = p.series;

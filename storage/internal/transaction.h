@@ -1,6 +1,5 @@
-// One effect on its way into one WriteBatch. Reads see what the effect itself has staged; the store's state in memory is
-// left alone until the batch is written, then apply() moves it on.
-// Threads: one, under the store's commit mutex.
+// One effect on its way into one WriteBatch. Reads see what the effect itself has staged; the store's state in memory
+// is left alone until the batch is written, then apply() moves it on. Threads: one, under the store's commit mutex.
 #pragma once
 
 #include <rocksdb/utilities/write_batch_with_index.h>

@@ -34,14 +34,17 @@ Status check_times(const Batch& batch, const Options& options, int64_t now_ns) {
   const auto [oldest, newest] = std::minmax_element(batch.times.begin(), batch.times.end());
   if (*oldest < options.time_min_ns) {
     return fail(Code::invalid, "record {} of {} has the time {}, before {}: is the precision parameter right?",
-                oldest - batch.times.begin(), batch.series.text(), format_time(*oldest), format_time(options.time_min_ns));
+                oldest - batch.times.begin(), batch.series.text(), format_time(*oldest),
+                format_time(options.time_min_ns));
   }
   if (now_ns < kClockPlausibleNs) return {};  // this node does not know the time yet: no reason to refuse what does
   const int64_t ahead = options.time_ahead_max.count();
   const int64_t limit = now_ns > INT64_MAX - ahead ? INT64_MAX : now_ns + ahead;
   if (*newest > limit) {
-    return fail(Code::invalid, "record {} of {} has the time {}, too far ahead of now ({}): is the precision parameter, or a clock, wrong?",
-                newest - batch.times.begin(), batch.series.text(), format_time(*newest), format_time(now_ns));
+    return fail(
+        Code::invalid,
+        "record {} of {} has the time {}, too far ahead of now ({}): is the precision parameter, or a clock, wrong?",
+        newest - batch.times.begin(), batch.series.text(), format_time(*newest), format_time(now_ns));
   }
   return {};
 }
@@ -51,7 +54,8 @@ Status check(const Prediction& p) {
   SKERRY_TRY(check_series(p.series));
   SKERRY_TRY(check_window(p.window));
   if (p.scores.size() > kScoresMax) {
-    return fail(Code::invalid, "a prediction of {} with {} scores: at most {} are kept", p.model, p.scores.size(), kScoresMax);
+    return fail(Code::invalid, "a prediction of {} with {} scores: at most {} are kept", p.model, p.scores.size(),
+                kScoresMax);
   }
   return {};
 }
@@ -74,7 +78,8 @@ Status check(const Example& e) {
     return fail(Code::invalid, "an example with the unknown role {}", static_cast<int>(e.role));
   }
   if (e.data.size() * sizeof(float) > kPayloadBytesMax) {
-    return fail(Code::invalid, "an example of {} values: at most {} are kept", e.data.size(), kPayloadBytesMax / sizeof(float));
+    return fail(Code::invalid, "an example of {} values: at most {} are kept", e.data.size(),
+                kPayloadBytesMax / sizeof(float));
   }
   if (e.channels == 0 ? !e.data.empty() : e.data.size() % e.channels != 0) {
     return fail(Code::invalid, "an example of {} values does not divide into {} channels", e.data.size(), e.channels);
@@ -88,7 +93,8 @@ Status check(const ModelVersion& v) {
   SKERRY_TRY(check_text("digest", v.digest, kNameBytesMax));
   SKERRY_TRY(check_text("job", v.job, kTextBytesMax));
   const int state = static_cast<int>(v.state);
-  if (state < 1 || state > 6) return fail(Code::invalid, "the version {}/{} has the unknown state {}", v.model, v.version, state);
+  if (state < 1 || state > 6)
+    return fail(Code::invalid, "the version {}/{} has the unknown state {}", v.model, v.version, state);
   return {};
 }
 

@@ -7,12 +7,12 @@
 namespace skerry::storage::internal {
 
 inline constexpr size_t kScoresMax = 65536;
-inline constexpr size_t kPayloadBytesMax = 16 << 20;    // of an outbox entry, a note, an example's data, one record
-inline constexpr size_t kTextBytesMax = 4096;           // of reasons and job folders
+inline constexpr size_t kPayloadBytesMax = 16 << 20;  // of an outbox entry, a note, an example's data, one record
+inline constexpr size_t kTextBytesMax = 4096;         // of reasons and job folders
 inline constexpr size_t kSeriesTextBytesMax = 65536;
 inline constexpr size_t kBlocksPerEffectMax = 65536;
 inline constexpr size_t kBytesPerEffectMax = 256 << 20;
-inline constexpr size_t kSeriesMax = 65536;             // all are in memory
+inline constexpr size_t kSeriesMax = 65536;  // all are in memory
 inline constexpr size_t kFieldsPerSeriesMax = 1024;
 
 // Error: invalid, naming the thing and the remedy.

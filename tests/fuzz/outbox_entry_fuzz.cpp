@@ -11,7 +11,8 @@ using namespace skerry::storage;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  for (const std::string& input : {std::string(bytes), storage::internal::seal('O', 1, bytes.size() > 6 ? bytes.substr(6) : bytes)}) {
+  for (const std::string& input :
+       {std::string(bytes), storage::internal::seal('O', 1, bytes.size() > 6 ? bytes.substr(6) : bytes)}) {
     auto row = storage::internal::decode_row(input);
     if (!row.ok()) {
       if (row.error().code != Code::corrupt) std::abort();

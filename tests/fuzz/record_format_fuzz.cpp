@@ -1,4 +1,5 @@
-// Any bytes as each of the four records: decoded or refused. The checksum is put right first, so that what lies behind it is reached.
+// Any bytes as each of the four records: decoded or refused. The checksum is put right first, so that what lies behind
+// it is reached.
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>

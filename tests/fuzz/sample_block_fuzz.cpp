@@ -20,7 +20,8 @@ void check(std::string_view bytes) {
     return;
   }
   for (const Column& column : batch->columns) {
-    if (column.size() != batch->rows() || (!column.present.empty() && column.present.size() != batch->rows())) std::abort();
+    if (column.size() != batch->rows() || (!column.present.empty() && column.present.size() != batch->rows()))
+      std::abort();
   }
   const std::string again = storage::encode_block(*batch);
   auto twice = storage::decode_block(series, again);

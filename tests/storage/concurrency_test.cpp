@@ -1,11 +1,10 @@
 // Many threads at once, and a writer that is killed. Also meant to be run under ThreadSanitizer.
-#include <catch2/catch.hpp>
-
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <map>
 #include <thread>

@@ -1,6 +1,6 @@
-// Full disks, failed syncs, flipped bits: a clear error, nothing acknowledged that is not kept, and going on afterwards.
+// Full disks, failed syncs, flipped bits: a clear error, nothing acknowledged that is not kept, and going on
+// afterwards.
 #include <catch2/catch.hpp>
-
 #include <fstream>
 
 #include "storage/sample_block.h"
@@ -264,4 +264,29 @@ TEST_CASE("fault: a store with a backlog of 100,000 entries opens without readin
   // The backlog is more than 12 MB; what is read is the log of the last write buffer and the tables' heads.
   CHECK(end.read_bytes - start.read_bytes < 2'000'000);
   CHECK(end.reads - start.reads < 300);
+}
+
+TEST_CASE("fault: a merge of tables that meets damage leaves reads going and says what to do") {
+  Machine m;
+  const int64_t t = m.clock.now_ns();
+  for (int i = 0; i < 100; ++i) REQUIRE(m.put(t + i, i).ok());
+  m.power_cut();  // opening writes the log's records as a table
+  auto tables = m.files(".sst");
+  REQUIRE(!tables.empty());
+  for (const auto& table : tables) {
+    if (std::filesystem::file_size(table) > 1500) flip_bit(table, 100);
+  }
+  m.store.reset();
+  m.start();
+  bool refused = false;
+  for (int i = 0; i < 5000 && !refused; ++i) {
+    auto result = m.put(t + i % 100, i);  // the same keys again, so that tables are merged
+    refused = !result.ok();
+    if (refused) {
+      INFO(result.error().message);
+      CHECK(result.error().code == Code::corrupt);
+      CHECK(result.error().message.find("restore") != std::string::npos);
+    }
+  }
+  CHECK(m.store->read({"m", {}}, {}, 1 << 20).ok());
 }

@@ -30,7 +30,8 @@ struct Fixture {
     REQUIRE(opened.ok());
     store = std::move(*opened);
   }
-  PredictionId predict(const std::string& model, uint32_t version, const std::string& series, int64_t from, int32_t top) {
+  PredictionId predict(const std::string& model, uint32_t version, const std::string& series, int64_t from,
+                       int32_t top) {
     Effect effect;
     effect.predictions.push_back(prediction(model, version, series, from, 10));
     effect.predictions[0].top = top;
@@ -258,7 +259,9 @@ TEST_CASE("ledger: what is too large or misshapen is refused and names the limit
     effect.predictions[0].scores.resize(65537);
   }
   SECTION("a prediction without a model") { effect.predictions.push_back(prediction("", 1, "imu", 0, 1)); }
-  SECTION("a prediction whose series is no series") { effect.predictions.push_back(prediction("har", 1, "imu{", 0, 1)); }
+  SECTION("a prediction whose series is no series") {
+    effect.predictions.push_back(prediction("har", 1, "imu{", 0, 1));
+  }
   SECTION("a payload above 16 MiB") {
     effect.outbox.push_back({OutboxClass::model, EntryKind::model_delta, "har/1", std::string((16 << 20) + 1, 'x')});
   }
@@ -273,9 +276,7 @@ TEST_CASE("ledger: what is too large or misshapen is refused and names the limit
     effect.examples[0].label = 0;
   }
   SECTION("a note without a name") { effect.notes.emplace_back("", "x"); }
-  SECTION("a window that ends before it begins") {
-    effect.predictions.push_back(prediction("har", 1, "imu", 10, -5));
-  }
+  SECTION("a window that ends before it begins") { effect.predictions.push_back(prediction("har", 1, "imu", 10, -5)); }
   auto refused = f.store->commit(effect);
   REQUIRE(!refused.ok());
   CHECK(refused.error().code == Code::invalid);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <catch2/catch.hpp>
-
 #include <map>
 #include <string>
 #include <utility>
@@ -39,7 +38,8 @@ inline Batch imu(const std::string& device, int64_t from_ns, size_t rows) {
   return batch;
 }
 
-inline Prediction prediction(const std::string& model, uint32_t version, const std::string& series, int64_t from_ns, int64_t rows) {
+inline Prediction prediction(const std::string& model, uint32_t version, const std::string& series, int64_t from_ns,
+                             int64_t rows) {
   Prediction p;
   p.model = model;
   p.version = version;
@@ -52,7 +52,8 @@ inline Prediction prediction(const std::string& model, uint32_t version, const s
   return p;
 }
 
-inline std::vector<double> read_values(const Store& store, const std::string& name, TimeRange range, size_t rows_max = 1 << 20) {
+inline std::vector<double> read_values(const Store& store, const std::string& name, TimeRange range,
+                                       size_t rows_max = 1 << 20) {
   auto back = store.read({name, {}}, range, rows_max);
   INFO((back.ok() ? "" : back.error().message));
   REQUIRE(back.ok());

@@ -1,6 +1,5 @@
 // Power cuts: what was acknowledged stays, what the hub was shown stays, and nothing is counted twice.
 #include <catch2/catch.hpp>
-
 #include <map>
 #include <set>
 
@@ -31,7 +30,8 @@ struct Machine {
     options.path = folder / "store";
     options.file_system = disk.file_system();
     options.write_buffer_bytes = 64 << 10;  // so that tables are written and merged too
-    options.streams = {{"slow*", Durability::interval, true}, {"loose*", Durability::os, true}, {"*", Durability::batch, true}};
+    options.streams = {
+        {"slow*", Durability::interval, true}, {"loose*", Durability::os, true}, {"*", Durability::batch, true}};
     start();
   }
   void start() {
@@ -80,8 +80,8 @@ struct Hub {
 };
 
 struct Truth {
-  std::map<int64_t, double> acknowledged;           // records of stream "fast"
-  std::map<uint64_t, int32_t> predictions;          // acknowledged: id and label (-1 none)
+  std::map<int64_t, double> acknowledged;   // records of stream "fast"
+  std::map<uint64_t, int32_t> predictions;  // acknowledged: id and label (-1 none)
 };
 
 void check_truth(const Store& store, const Truth& truth) {

@@ -98,5 +98,6 @@ TEST_CASE("record format: an outbox row survives, damage does not") {
   REQUIRE(back.ok());
   CHECK(encode_row(*back) == bytes);
   CHECK(back->bytes_before == row.bytes_before);
-  for (size_t n = 0; n < bytes.size(); ++n) REQUIRE(!storage::internal::decode_row(std::string_view(bytes).substr(0, n)).ok());
+  for (size_t n = 0; n < bytes.size(); ++n)
+    REQUIRE(!storage::internal::decode_row(std::string_view(bytes).substr(0, n)).ok());
 }

@@ -1,7 +1,6 @@
 #include "storage/sample_block.h"
 
 #include <catch2/catch.hpp>
-
 #include <limits>
 
 #include "base/random.h"
@@ -41,10 +40,18 @@ Batch random_batch(Random& random, size_t rows) {
       column.values = std::move(values);
     };
     switch (random.below(4)) {
-      case 0: fill(std::vector<double>(), [&] { return random.normal() * 1e6; }); break;
-      case 1: fill(std::vector<int64_t>(), [&] { return static_cast<int64_t>(random() >> random.below(64)); }); break;
-      case 2: fill(std::vector<uint8_t>(), [&] { return static_cast<uint8_t>(random.below(2)); }); break;
-      default: fill(std::vector<std::string>(), [&] { return std::string(random.below(40), 'a' + static_cast<char>(random.below(26))); });
+      case 0:
+        fill(std::vector<double>(), [&] { return random.normal() * 1e6; });
+        break;
+      case 1:
+        fill(std::vector<int64_t>(), [&] { return static_cast<int64_t>(random() >> random.below(64)); });
+        break;
+      case 2:
+        fill(std::vector<uint8_t>(), [&] { return static_cast<uint8_t>(random.below(2)); });
+        break;
+      default:
+        fill(std::vector<std::string>(),
+             [&] { return std::string(random.below(40), 'a' + static_cast<char>(random.below(26))); });
     }
     batch.columns.push_back(std::move(column));
   }
@@ -120,10 +127,12 @@ TEST_CASE("sample block: a forged block cannot make the reader allocate what its
   CHECK(decode_block({"m", {}}, forge(0, 0, "")).ok());
   CHECK(!decode_block({"m", {}}, forge(UINT32_MAX, 1, "")).ok());
   CHECK(!decode_block({"m", {}}, forge(1, 65535, "")).ok());
-  CHECK(!decode_block({"m", {}}, forge(1, 1, std::string("\x04\x00\x00\xff\xff\xff\xff\x0f", 8))).ok());  // a string of 4 GB
+  CHECK(!decode_block({"m", {}}, forge(1, 1, std::string("\x04\x00\x00\xff\xff\xff\xff\x0f", 8)))
+             .ok());  // a string of 4 GB
   // 500,000 rows of 200 columns that are all absent: 13 MB that would become 800 MB.
   std::string columns(499'999, '\0');
-  for (int c = 0; c < 200; ++c) columns += std::string("\x01\x01\x01", 3) + static_cast<char>('a' + c % 26) + std::string(62'500, '\0');
+  for (int c = 0; c < 200; ++c)
+    columns += std::string("\x01\x01\x01", 3) + static_cast<char>('a' + c % 26) + std::string(62'500, '\0');
   auto bomb = decode_block({"m", {}}, forge(500'000, 200, columns));
   REQUIRE(!bomb.ok());
   CHECK(bomb.error().code == Code::corrupt);

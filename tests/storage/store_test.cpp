@@ -1,7 +1,6 @@
 #include "storage/store.h"
 
 #include <catch2/catch.hpp>
-
 #include <limits>
 
 #include "storage/sample_block.h"
@@ -119,10 +118,12 @@ TEST_CASE("store: reads across block and hour borders agree with a plain map") {
     REQUIRE(put(f, values("m", rows)).ok());
   }
   for (int round = 0; round < 50; ++round) {
-    int64_t a = t0 + static_cast<int64_t>(random.below(14'400)) * 1'000'000'000, b = a + static_cast<int64_t>(random.below(7200)) * 1'000'000'000;
+    int64_t a = t0 + static_cast<int64_t>(random.below(14'400)) * 1'000'000'000,
+            b = a + static_cast<int64_t>(random.below(7200)) * 1'000'000'000;
     const size_t limit = 1 + random.below(2000);
     std::vector<double> expected;
-    for (auto it = truth.lower_bound(a); it != truth.end() && it->first < b && expected.size() < limit; ++it) expected.push_back(it->second);
+    for (auto it = truth.lower_bound(a); it != truth.end() && it->first < b && expected.size() < limit; ++it)
+      expected.push_back(it->second);
     CHECK(read_values(*f.store, "m", {a, b}, limit) == expected);
   }
 }

@@ -22,8 +22,8 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
   Impl() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
   const char* Name() const override { return "FaultFs"; }
 
-  IOStatus NewWritableFile(const std::string& path, const FileOptions& options, std::unique_ptr<rocksdb::FSWritableFile>* file,
-                           IODebugContext* debug) override;
+  IOStatus NewWritableFile(const std::string& path, const FileOptions& options,
+                           std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) override;
   IOStatus ReopenWritableFile(const std::string& path, const FileOptions& options,
                               std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) override;
   IOStatus ReuseWritableFile(const std::string&, const std::string&, const FileOptions&,
@@ -34,14 +34,15 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
                                std::unique_ptr<rocksdb::FSRandomAccessFile>* file, IODebugContext* debug) override;
   IOStatus NewSequentialFile(const std::string& path, const FileOptions& options,
                              std::unique_ptr<rocksdb::FSSequentialFile>* file, IODebugContext* debug) override;
-  IOStatus NewDirectory(const std::string& path, const IOOptions& options, std::unique_ptr<rocksdb::FSDirectory>* folder,
-                        IODebugContext* debug) override;
-  IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options, IODebugContext* debug) override;
+  IOStatus NewDirectory(const std::string& path, const IOOptions& options,
+                        std::unique_ptr<rocksdb::FSDirectory>* folder, IODebugContext* debug) override;
+  IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
+                      IODebugContext* debug) override;
   IOStatus DeleteFile(const std::string& path, const IOOptions& options, IODebugContext* debug) override;
 
   // For the files:
-  IOStatus allow();                                      // an error while the power is cut
-  size_t take_space(size_t bytes);                       // how much of it may be written
+  IOStatus allow();                 // an error while the power is cut
+  size_t take_space(size_t bytes);  // how much of it may be written
   void appended(const std::string& path, size_t bytes);
   uint64_t size(const std::string& path);
   IOStatus take_sync_fault(const std::string& path);
@@ -143,7 +144,9 @@ class Directory final : public rocksdb::FSDirectoryWrapper {
   Directory(std::unique_ptr<rocksdb::FSDirectory> target, std::string path, Fs& fs)
       : FSDirectoryWrapper(std::move(target)), path_(std::move(path)), fs_(fs) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override { return sync(); }
-  IOStatus FsyncWithDirOptions(const IOOptions&, IODebugContext*, const rocksdb::DirFsyncOptions&) override { return sync(); }
+  IOStatus FsyncWithDirOptions(const IOOptions&, IODebugContext*, const rocksdb::DirFsyncOptions&) override {
+    return sync();
+  }
 
  private:
   IOStatus sync() {
@@ -214,7 +217,8 @@ IOStatus FaultFs::Impl::NewDirectory(const std::string& path, const IOOptions& o
   return status;
 }
 
-IOStatus FaultFs::Impl::RenameFile(const std::string& from, const std::string& to, const IOOptions& options, IODebugContext* debug) {
+IOStatus FaultFs::Impl::RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
+                                   IODebugContext* debug) {
   if (IOStatus status = allow(); !status.ok()) return status;
   IOStatus status = FileSystemWrapper::RenameFile(from, to, options, debug);
   std::lock_guard lock(mutex);

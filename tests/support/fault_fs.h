@@ -1,7 +1,7 @@
-// A file system for RocksDB that fails on demand: power cuts, lost syncs, a full disk. It works over the real one, so a store that was closed
-// can be looked at with ordinary means. The model: bytes are on the disk once their file was synced, a new file once its folder was synced;
-// renames and deletions are at once. After a failed sync the bytes in question never reach the disk, whatever later syncs answer: so do kernels.
-// Threads: any.
+// A file system for RocksDB that fails on demand: power cuts, lost syncs, a full disk. It works over the real one, so a
+// store that was closed can be looked at with ordinary means. The model: bytes are on the disk once their file was
+// synced, a new file once its folder was synced; renames and deletions are at once. After a failed sync the bytes in
+// question never reach the disk, whatever later syncs answer: so do kernels. Threads: any.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,13 @@ class FaultFs {
   ~FaultFs();
   std::shared_ptr<rocksdb::FileSystem> file_system() const;  // for Options::file_system
 
-  // A power cut: cut_power(), destroy the store (all it still tries to write fails), restore_power() drops what was not synced.
+  // A power cut: cut_power(), destroy the store (all it still tries to write fails), restore_power() drops what was not
+  // synced.
   void cut_power();
   void restore_power();
 
-  // The next `count` syncs fail. `device`: with an error of the device itself, which RocksDB holds for final; otherwise one that it may retry.
+  // The next `count` syncs fail. `device`: with an error of the device itself, which RocksDB holds for final; otherwise
+  // one that it may retry.
   enum class SyncFault { retryable, device };
   void fail_syncs(uint32_t count, SyncFault fault = SyncFault::retryable);
 
