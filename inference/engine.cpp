@@ -8,7 +8,8 @@
 namespace skerry::inference {
 namespace {
 
-constexpr uint32_t kWarmupBatches[] = {1, 1, 2, 8, 1};  // the sizes that come; twice the first, for what a runtime prepares lazily
+// The sizes that come; the first twice, for what a runtime prepares lazily.
+constexpr uint32_t kWarmupBatches[] = {1, 1, 2, 8, 1};
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "[";
@@ -22,27 +23,32 @@ Status check_input(const LoadedModel& model, const std::vector<Tensor>& inputs, 
   const TensorSpec& spec = model.inputs.front();
   if (inputs.size() != 1 || inputs[0].name != spec.name) {
     std::string names;
-    for (const Tensor& t : inputs) names += fmt::format("{}'{}'", names.empty() ? "" : ", ", t.name.substr(0, 64));
-    return fail(Code::invalid, "{} takes one input named '{}', not {}", version_text(model.package.info), spec.name,
-                inputs.empty() ? "none" : names);
+    for (const Tensor& t : inputs)
+      names += fmt::format("{}'{}'", names.empty() ? "" : ", ", t.name.substr(0, 64));
+    return fail(Code::invalid, "{} takes one input named '{}', not {}", version_text(model.package.info),
+                spec.name, inputs.empty() ? "none" : names);
   }
   const Tensor& input = inputs[0];
   if (input.type != spec.type) {
-    return fail(Code::invalid, "input '{}' has datatype {}, {} is expected", spec.name, to_string(input.type), to_string(spec.type));
+    return fail(Code::invalid, "input '{}' has datatype {}, {} is expected", spec.name, to_string(input.type),
+                to_string(spec.type));
   }
   bool fits = input.shape.size() == spec.shape.size() && input.elements() >= 0;
   for (size_t i = 1; fits && i < spec.shape.size(); ++i) fits = input.shape[i] == spec.shape[i];
   if (!fits) {
-    return fail(Code::invalid, "input '{}' has shape {}, {} is expected", spec.name,
-                input.shape.size() > 8 ? fmt::format("of rank {}", input.shape.size()) : shape_text(input.shape), shape_text(spec.shape));
+    return fail(
+        Code::invalid, "input '{}' has shape {}, {} is expected", spec.name,
+        input.shape.size() > 8 ? fmt::format("of rank {}", input.shape.size()) : shape_text(input.shape),
+        shape_text(spec.shape));
   }
   if (input.shape[0] < 1 || input.shape[0] > batch_max) {
-    return fail(Code::invalid, "input '{}' has {} windows, 1 to {} are allowed in one request", spec.name, input.shape[0], batch_max);
+    return fail(Code::invalid, "input '{}' has {} windows, 1 to {} are allowed in one request", spec.name,
+                input.shape[0], batch_max);
   }
   size_t bytes = static_cast<size_t>(input.elements()) * bytes_per_element(input.type);
   if (input.data.size() != bytes) {
-    return fail(Code::invalid, "input '{}' of shape {} has {} bytes of data, {} are expected", spec.name, shape_text(input.shape),
-                input.data.size(), bytes);
+    return fail(Code::invalid, "input '{}' of shape {} has {} bytes of data, {} are expected", spec.name,
+                shape_text(input.shape), input.data.size(), bytes);
   }
   return {};
 }
@@ -59,13 +65,16 @@ int64_t first_not_finite(const Tensor& tensor) {
 
 Result<Tensor> normalised(const LoadedModel& model, const Tensor& raw) {
   if (int64_t at = first_not_finite(raw); at >= 0) {
-    return fail(Code::invalid, "input '{}' has NaN or infinity at element {}: leave such windows out", raw.name, at);
+    return fail(Code::invalid, "input '{}' has NaN or infinity at element {}: leave such windows out",
+                raw.name, at);
   }
   Tensor input = raw;
-  normalise(model.package.info.window, reinterpret_cast<float*>(input.data.data()), static_cast<size_t>(raw.shape[0]));
+  normalise(model.package.info.window, reinterpret_cast<float*>(input.data.data()),
+            static_cast<size_t>(raw.shape[0]));
   if (int64_t at = first_not_finite(input); at >= 0) {
-    return fail(Code::invalid, "input '{}' at element {} is too large for {}: its units are not those of the model", raw.name, at,
-                version_text(model.package.info));
+    return fail(Code::invalid,
+                "input '{}' at element {} is too large for {}: its units are not those of the model",
+                raw.name, at, version_text(model.package.info));
   }
   return input;
 }
@@ -76,12 +85,14 @@ Status check_output(const LoadedModel& model, const std::vector<Tensor>& outputs
   std::vector<int64_t> shape{batch, spec.shape[1]};
   if (outputs.size() != 1 || outputs[0].type != spec.type || outputs[0].shape != shape ||
       outputs[0].data.size() != static_cast<size_t>(batch * spec.shape[1]) * sizeof(float)) {
-    return fail(Code::internal, "model {} answered {} tensors, the first {} {}; one FP32 {} is expected: check its labels", name,
-                outputs.size(), outputs.empty() ? "none" : to_string(outputs[0].type), outputs.empty() ? "" : shape_text(outputs[0].shape),
-                shape_text(shape));
+    return fail(Code::internal,
+                "model {} answered {} tensors, the first {} {}; one FP32 {} is expected: check its labels",
+                name, outputs.size(), outputs.empty() ? "none" : to_string(outputs[0].type),
+                outputs.empty() ? "" : shape_text(outputs[0].shape), shape_text(shape));
   }
   if (int64_t at = first_not_finite(outputs[0]); at >= 0) {
-    return fail(Code::internal, "model {} answered NaN or infinity in row {}: roll it back", name, at / spec.shape[1]);
+    return fail(Code::internal, "model {} answered NaN or infinity in row {}: roll it back", name,
+                at / spec.shape[1]);
   }
   return {};
 }
@@ -90,7 +101,8 @@ Result<std::vector<Tensor>> run(const LoadedModel& model, const Tensor& raw) {
   SKERRY_ASSIGN(Tensor input, normalised(model, raw));
   Result<std::vector<Tensor>> outputs = model.session->run({std::move(input)});
   if (!outputs.ok()) {
-    return Error{outputs.error().code, fmt::format("model {}: {}", version_text(model.package.info), outputs.error().message)};
+    return Error{outputs.error().code,
+                 fmt::format("model {}: {}", version_text(model.package.info), outputs.error().message)};
   }
   SKERRY_TRY(check_output(model, *outputs, raw.shape[0]));
   (*outputs)[0].name = model.outputs.front().name;
@@ -121,18 +133,22 @@ Engine::Engine(const Options& options, std::unique_ptr<Runtime> runtime, const C
     : options_(options), runtime_(std::move(runtime)), clock_(clock) {}
 
 Status Engine::load(const std::string& model, uint32_t version) {
-  if (!is_model_name(model)) return fail(Code::invalid, "'{}' is no model name: it has 1 to 64 of a-z, 0-9, '_' and '-'", model.substr(0, 64));
+  if (!is_model_name(model))
+    return fail(Code::invalid, "'{}' is no model name: it has 1 to 64 of a-z, 0-9, '_' and '-'",
+                model.substr(0, 64));
   std::lock_guard one_at_a_time(load_mutex_);
   if (find(model, version).ok()) return {};
   auto loaded = std::make_shared<LoadedModel>();
-  SKERRY_ASSIGN(loaded->package, Package::open(options_.models / model / std::to_string(version), options_.package_bytes_max));
+  SKERRY_ASSIGN(loaded->package,
+                Package::open(options_.models / model / std::to_string(version), options_.package_bytes_max));
   const PackageInfo& info = loaded->package.info;
   if (info.name != model || info.version != version) {
-    return fail(Code::invalid, "{} calls itself {}: a package lies in NAME/VERSION of its own", loaded->package.folder.string(),
-                version_text(info));
+    return fail(Code::invalid, "{} calls itself {}: a package lies in NAME/VERSION of its own",
+                loaded->package.folder.string(), version_text(info));
   }
   SKERRY_ASSIGN(loaded->session, runtime_->load(loaded->package));
-  auto channels = static_cast<int64_t>(info.window.fields.size()), labels = static_cast<int64_t>(info.labels.size());
+  auto channels = static_cast<int64_t>(info.window.fields.size()),
+       labels = static_cast<int64_t>(info.labels.size());
   loaded->inputs = {{"input", DataType::fp32, {-1, channels, info.window.rows}}};
   loaded->outputs = {{"scores", DataType::fp32, {-1, labels}}};
   SKERRY_TRY(warm_up(*loaded, options_.batch_max));
@@ -149,7 +165,8 @@ Status Engine::serve(const std::string& model, uint32_t version) {
   auto it = models_.find(model);
   auto at = it == models_.end() ? std::map<uint32_t, Version>::iterator{} : it->second.versions.find(version);
   if (it == models_.end() || at == it->second.versions.end() || !at->second.model) {
-    return fail(Code::not_found, "{}/{} is not loaded: load it before it can serve", model.substr(0, 64), version);
+    return fail(Code::not_found, "{}/{} is not loaded: load it before it can serve", model.substr(0, 64),
+                version);
   }
   it->second.serving = version;
   return {};
@@ -161,7 +178,8 @@ Status Engine::unload(const std::string& model, uint32_t version) {
   auto it = models_.find(model);
   if (it == models_.end()) return {};
   if (it->second.serving == version) {
-    return fail(Code::invalid, "{}/{} is serving: let another version serve before unloading it", model, version);
+    return fail(Code::invalid, "{}/{} is serving: let another version serve before unloading it", model,
+                version);
   }
   auto at = it->second.versions.find(version);
   if (at != it->second.versions.end()) old = std::move(at->second.model);
@@ -173,19 +191,22 @@ Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uin
   std::shared_lock lock(mutex_);
   auto it = models_.find(model);
   if (it == models_.end()) return fail(Code::not_found, "there is no model '{}' loaded", model.substr(0, 64));
-  if (!version && !it->second.serving) return fail(Code::not_found, "no version of '{}' is serving yet: name a version", model);
+  if (!version && !it->second.serving)
+    return fail(Code::not_found, "no version of '{}' is serving yet: name a version", model);
   auto at = it->second.versions.find(version.value_or(it->second.serving.value_or(0)));
   if (at == it->second.versions.end() || !at->second.model) {
     std::string known;
     for (const auto& [number, entry] : it->second.versions) {
       if (entry.model) known += fmt::format("{}{}", known.empty() ? "" : ", ", number);
     }
-    return fail(Code::not_found, "{}/{} is not loaded; loaded are: {}", model, *version, known.empty() ? "none" : known);
+    return fail(Code::not_found, "{}/{} is not loaded; loaded are: {}", model, *version,
+                known.empty() ? "none" : known);
   }
   return at->second;
 }
 
-Result<std::shared_ptr<const LoadedModel>> Engine::find(const std::string& model, std::optional<uint32_t> version) const {
+Result<std::shared_ptr<const LoadedModel>> Engine::find(const std::string& model,
+                                                        std::optional<uint32_t> version) const {
   SKERRY_ASSIGN(Version picked, pick(model, version));
   return picked.model;
 }
@@ -207,13 +228,16 @@ std::optional<uint32_t> Engine::serving(const std::string& model) const {
   return it == models_.end() ? std::nullopt : it->second.serving;
 }
 
-Result<Answer> Engine::infer(const std::string& model, std::optional<uint32_t> version, const std::vector<Tensor>& inputs) {
-  SKERRY_ASSIGN(Version picked, pick(model, version));  // held to the end of the request, whatever is swapped meanwhile
+Result<Answer> Engine::infer(const std::string& model, std::optional<uint32_t> version,
+                             const std::vector<Tensor>& inputs) {
+  SKERRY_ASSIGN(Version picked,
+                pick(model, version));  // held to the end of the request, whatever is swapped meanwhile
   Counters& counters = *picked.counters;
   counters.requests += 1;
   SteadyTime start = clock_.steady();
   Status good = check_input(*picked.model, inputs, options_.batch_max);
-  Result<std::vector<Tensor>> outputs = good.ok() ? run(*picked.model, inputs[0]) : Result<std::vector<Tensor>>(good.error());
+  Result<std::vector<Tensor>> outputs =
+      good.ok() ? run(*picked.model, inputs[0]) : Result<std::vector<Tensor>>(good.error());
   if (!outputs.ok()) {
     counters.failures += 1;
     return outputs.error();

@@ -11,8 +11,9 @@ namespace {
 constexpr size_t kDigestDigits = 64;
 
 bool is_digest(std::string_view text) {
-  return text.size() == kDigestDigits &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == kDigestDigits && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
 }
 
 // "SHA256  bytes  name", two spaces between, a number without leading zeros.
@@ -33,7 +34,8 @@ bool parse_line(std::string_view line, ManifestEntry& out) {
 bool is_package_file_name(std::string_view name) {
   if (name.empty() || name.size() > 100 || name.front() == '.' || name == kManifestFile) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '.' || c == '-';
   });
 }
 
@@ -52,18 +54,23 @@ Result<std::vector<ManifestEntry>> parse_manifest(std::string_view text, const s
     size_t end = text.find('\n');
     ManifestEntry entry;
     if (!parse_line(text.substr(0, end), entry)) {
-      return fail(Code::corrupt, "{}:{}: not a line \"SHA256  bytes  name\": copy the package again", file_name, line_number);
+      return fail(Code::corrupt, "{}:{}: not a line \"SHA256  bytes  name\": copy the package again",
+                  file_name, line_number);
     }
     text.remove_prefix(end + 1);
     if (!is_package_file_name(entry.name)) {
-      return fail(Code::corrupt, "{}:{}: a file name must be plain: letters, digits, '_', '-' and '.', not starting with '.'",
-                  file_name, line_number);
+      return fail(
+          Code::corrupt,
+          "{}:{}: a file name must be plain: letters, digits, '_', '-' and '.', not starting with '.'",
+          file_name, line_number);
     }
     if (!entries.empty() && entries.back().name >= entry.name) {
-      return fail(Code::corrupt, "{}:{}: '{}' is listed twice or out of order", file_name, line_number, entry.name);
+      return fail(Code::corrupt, "{}:{}: '{}' is listed twice or out of order", file_name, line_number,
+                  entry.name);
     }
     if (entries.size() == kPackageFilesMax) {
-      return fail(Code::corrupt, "{}:{}: more than {} files in one package", file_name, line_number, kPackageFilesMax);
+      return fail(Code::corrupt, "{}:{}: more than {} files in one package", file_name, line_number,
+                  kPackageFilesMax);
     }
     entries.push_back(std::move(entry));
   }

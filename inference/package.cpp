@@ -19,23 +19,28 @@ Error file_error(const char* what, const fs::path& path, const std::error_code& 
   return fail(code, "cannot {} {}: {}", what, path.string(), error.message());
 }
 
-// Names of the files in a package folder, sorted, without the manifest. Refuses what a package can't have: folders, links, odd names.
+// Names of the files in a package folder, sorted, without the manifest. Refuses what a package can't have:
+// folders, links, odd names.
 Result<std::vector<std::string>> list_files(const fs::path& folder) {
   std::error_code error;
   fs::file_status status = fs::status(folder, error);
   if (!fs::exists(status)) return fail(Code::not_found, "there is no package folder {}", folder.string());
-  if (!fs::is_directory(status)) return fail(Code::invalid, "{} is not a folder: a package is one", folder.string());
+  if (!fs::is_directory(status))
+    return fail(Code::invalid, "{} is not a folder: a package is one", folder.string());
   std::vector<std::string> names;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::string name = it->path().filename().string();
     std::error_code ignored;
-    if (it->symlink_status(ignored).type() != fs::file_type::regular || (name != kManifestFile && !is_package_file_name(name))) {
-      return fail(Code::invalid, "{} does not belong into a package: only plain files with plain names do; remove it",
+    if (it->symlink_status(ignored).type() != fs::file_type::regular ||
+        (name != kManifestFile && !is_package_file_name(name))) {
+      return fail(Code::invalid,
+                  "{} does not belong into a package: only plain files with plain names do; remove it",
                   it->path().string());
     }
     if (name != kManifestFile) names.push_back(name);
     if (names.size() > kPackageFilesMax) {
-      return fail(Code::invalid, "{} has more than {} files: it is no package", folder.string(), kPackageFilesMax);
+      return fail(Code::invalid, "{} has more than {} files: it is no package", folder.string(),
+                  kPackageFilesMax);
     }
   }
   if (error) return file_error("read", folder, error);
@@ -43,15 +48,19 @@ Result<std::vector<std::string>> list_files(const fs::path& folder) {
   return names;
 }
 
-Status check_names(const fs::path& folder, const std::vector<ManifestEntry>& entries, const std::vector<std::string>& files) {
+Status check_names(const fs::path& folder, const std::vector<ManifestEntry>& entries,
+                   const std::vector<std::string>& files) {
   for (const ManifestEntry& entry : entries) {
     if (!std::binary_search(files.begin(), files.end(), entry.name)) {
-      return fail(Code::corrupt, "{} is missing, the manifest lists it: copy the package again", (folder / entry.name).string());
+      return fail(Code::corrupt, "{} is missing, the manifest lists it: copy the package again",
+                  (folder / entry.name).string());
     }
   }
   for (const std::string& name : files) {
-    if (std::none_of(entries.begin(), entries.end(), [&](const ManifestEntry& e) { return e.name == name; })) {
-      return fail(Code::corrupt, "{} is not in the manifest: remove it, or seal the package again", (folder / name).string());
+    if (std::none_of(entries.begin(), entries.end(),
+                     [&](const ManifestEntry& e) { return e.name == name; })) {
+      return fail(Code::corrupt, "{} is not in the manifest: remove it, or seal the package again",
+                  (folder / name).string());
     }
   }
   return {};
@@ -64,11 +73,13 @@ Result<std::string> read_verified(const fs::path& folder, const ManifestEntry& e
   uint64_t bytes = fs::file_size(path, error);
   if (error) return file_error("read", path, error);
   if (bytes != entry.bytes) {
-    return fail(Code::corrupt, "{} has {} bytes, the manifest says {}: copy the package again", path.string(), bytes, entry.bytes);
+    return fail(Code::corrupt, "{} has {} bytes, the manifest says {}: copy the package again", path.string(),
+                bytes, entry.bytes);
   }
   SKERRY_ASSIGN(std::string content, read_file(path, entry.bytes));
   if (sha256_hex(content) != entry.sha256) {
-    return fail(Code::corrupt, "{} does not have the checksum of the manifest: copy the package again", path.string());
+    return fail(Code::corrupt, "{} does not have the checksum of the manifest: copy the package again",
+                path.string());
   }
   return content;
 }
@@ -120,8 +131,9 @@ Result<Package> Package::open(const fs::path& folder, uint64_t bytes_max) {
   uint64_t bytes_left = bytes_max;
   for (const ManifestEntry& entry : entries) {  // before anything is read
     if (entry.bytes > bytes_left) {
-      return fail(Code::exhausted, "{} has more than {} bytes: raise inference.package_bytes_max if that is right", folder.string(),
-                  bytes_max);
+      return fail(Code::exhausted,
+                  "{} has more than {} bytes: raise inference.package_bytes_max if that is right",
+                  folder.string(), bytes_max);
     }
     bytes_left -= entry.bytes;
   }
@@ -134,10 +146,13 @@ Result<Package> Package::open(const fs::path& folder, uint64_t bytes_max) {
     has_model_toml = true;
   }
   fs::path model_path = folder / kModelFile;
-  if (!has_model_toml) return fail(Code::corrupt, "{} is missing: copy the package again, or seal it", model_path.string());
+  if (!has_model_toml)
+    return fail(Code::corrupt, "{} is missing: copy the package again, or seal it", model_path.string());
   SKERRY_ASSIGN(package.info, parse_package_info(model_toml, model_path.string()));
-  if (std::none_of(entries.begin(), entries.end(), [&](const ManifestEntry& e) { return e.name == package.info.int8_file; })) {
-    return fail(Code::invalid, "{} names int8_file '{}', which is not in the package", model_path.string(), package.info.int8_file);
+  if (std::none_of(entries.begin(), entries.end(),
+                   [&](const ManifestEntry& e) { return e.name == package.info.int8_file; })) {
+    return fail(Code::invalid, "{} names int8_file '{}', which is not in the package", model_path.string(),
+                package.info.int8_file);
   }
   return package;
 }
@@ -148,7 +163,8 @@ Status seal_package(const fs::path& folder, const PackageInfo& info) {
   SKERRY_TRY(write_file_atomic(folder / kModelFile, text));
   SKERRY_ASSIGN(std::vector<std::string> files, list_files(folder));
   if (!std::binary_search(files.begin(), files.end(), info.int8_file)) {
-    return fail(Code::invalid, "{} is missing: put it into the folder before sealing", (folder / info.int8_file).string());
+    return fail(Code::invalid, "{} is missing: put it into the folder before sealing",
+                (folder / info.int8_file).string());
   }
   std::vector<ManifestEntry> entries;
   for (const std::string& name : files) {
@@ -167,7 +183,9 @@ Result<Package> install_package(const fs::path& from, const fs::path& models, ui
     Result<Package> there = Package::open(target, bytes_max);
     if (there.ok() && there->digest == source.digest) return there;
     if (there.ok()) {
-      return fail(Code::invalid, "{} is there already with other content: give the new package another version", target.string());
+      return fail(Code::invalid,
+                  "{} is there already with other content: give the new package another version",
+                  target.string());
     }
     if (there.error().code != Code::corrupt && there.error().code != Code::invalid) return there.error();
     log::warn("inference", "replacing a damaged package: {}", there.error().message);

@@ -1,8 +1,9 @@
 // model.toml in both directions. The only file here that includes toml++.
 //
-// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake ("1979-05-27Tx"), with NDEBUG it assumes what it would
-// have asserted, and it calls code unreachable that characters outside ASCII reach. So its assertions stay on here and throw, its name is changed
-// so that the linker can't mix this copy with one that was compiled otherwise, and it is given ASCII only.
+// toml++ 3.3 does not stand hostile input as it is: it asserts where there is only a mistake
+// ("1979-05-27Tx"), with NDEBUG it assumes what it would have asserted, and it calls code unreachable that
+// characters outside ASCII reach. So its assertions stay on here and throw, its name is changed so that the
+// linker can't mix this copy with one that was compiled otherwise, and it is given ASCII only.
 #include <stdexcept>
 #ifdef NDEBUG
 #undef NDEBUG
@@ -44,7 +45,8 @@ std::string shown(std::string_view text) {
 }
 
 bool is_clean(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 // Collects every mistake instead of stopping at the first.
@@ -58,10 +60,13 @@ class Mistakes {
   }
   bool empty() const { return count_ == 0; }
   Error error() {
-    std::stable_sort(lines_.begin(), lines_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(lines_.begin(), lines_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     std::string text;
-    for (const auto& [line, message] : lines_) text += fmt::format("{}{}:{}: {}", text.empty() ? "" : "\n", file_, line, message);
-    if (count_ > kMistakesMax) text += fmt::format("\n{}: and {} more mistakes", file_, count_ - kMistakesMax);
+    for (const auto& [line, message] : lines_)
+      text += fmt::format("{}{}:{}: {}", text.empty() ? "" : "\n", file_, line, message);
+    if (count_ > kMistakesMax)
+      text += fmt::format("\n{}: and {} more mistakes", file_, count_ - kMistakesMax);
     return Error{Code::invalid, text};
   }
 
@@ -100,8 +105,10 @@ class Section {
     const auto* value = node->as_string();
     if (!value) {
       mistakes_.add(line, "'{}{}' must be a text in quotes", prefix_, key);
-    } else if ((value->get().empty() && required) || value->get().size() > bytes_max || !is_clean(value->get())) {
-      mistakes_.add(line, "'{}{}' must have 1 to {} bytes and no control characters", prefix_, key, bytes_max);
+    } else if ((value->get().empty() && required) || value->get().size() > bytes_max ||
+               !is_clean(value->get())) {
+      mistakes_.add(line, "'{}{}' must have 1 to {} bytes and no control characters", prefix_, key,
+                    bytes_max);
     } else {
       out = value->get();
     }
@@ -113,7 +120,8 @@ class Section {
     if (!node) return;
     const auto* value = node->as_integer();
     if (!value || value->get() < min || value->get() > max) {
-      mistakes_.add(node->source().begin.line, "'{}{}' must be a whole number from {} to {}", prefix_, key, min, max);
+      mistakes_.add(node->source().begin.line, "'{}{}' must be a whole number from {} to {}", prefix_, key,
+                    min, max);
     } else {
       out = static_cast<Integer>(value->get());
     }
@@ -124,7 +132,8 @@ class Section {
     if (!node) return;
     std::optional<double> value = as_number(*node);
     if (!value || !(*value >= range.min && *value <= range.max)) {  // NaN fails too
-      mistakes_.add(node->source().begin.line, "'{}{}' must be a number from {} to {}", prefix_, key, range.min, range.max);
+      mistakes_.add(node->source().begin.line, "'{}{}' must be a number from {} to {}", prefix_, key,
+                    range.min, range.max);
     } else {
       out = *value;
     }
@@ -138,7 +147,8 @@ class Section {
       size_t line = node.source().begin.line;
       const auto* value = node.as_string();
       if (!value || value->get().empty() || value->get().size() > kTextBytesMax || !is_clean(value->get())) {
-        mistakes_.add(line, "each of '{}{}' must be a text of 1 to {} bytes without control characters", prefix_, key, kTextBytesMax);
+        mistakes_.add(line, "each of '{}{}' must be a text of 1 to {} bytes without control characters",
+                      prefix_, key, kTextBytesMax);
       } else if (!seen.insert(value->get()).second) {
         mistakes_.add(line, "'{}' is twice in '{}{}'", shown(value->get()), prefix_, key);
       } else {
@@ -153,7 +163,8 @@ class Section {
     for (const toml::node& node : *array) {
       std::optional<double> value = as_number(node);
       if (!value || !(*value >= range.min && *value <= range.max)) {
-        mistakes_.add(node.source().begin.line, "each of '{}{}' must be a number from {:g} to {:g}", prefix_, key, range.min, range.max);
+        mistakes_.add(node.source().begin.line, "each of '{}{}' must be a number from {:g} to {:g}", prefix_,
+                      key, range.min, range.max);
       } else {
         out.push_back(static_cast<float>(*value));
       }
@@ -166,7 +177,8 @@ class Section {
       if (known_.count(std::string(key.str())) > 0) continue;
       std::string names;
       for (const std::string& name : known_) names += (names.empty() ? "" : ", ") + name;
-      mistakes_.add(key.source().begin.line, "unknown key '{}{}': known here are {}", prefix_, shown(key.str()), names);
+      mistakes_.add(key.source().begin.line, "unknown key '{}{}': known here are {}", prefix_,
+                    shown(key.str()), names);
     }
   }
 
@@ -182,7 +194,8 @@ class Section {
     if (!node) return nullptr;
     const toml::array* array = node->as_array();
     if (array && !array->empty() && array->size() <= count_max) return array;
-    mistakes_.add(node->source().begin.line, "'{}{}' must be a list of 1 to {} values", prefix_, key, count_max);
+    mistakes_.add(node->source().begin.line, "'{}{}' must be a list of 1 to {} values", prefix_, key,
+                  count_max);
     return nullptr;
   }
 
@@ -208,17 +221,20 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
   window.integer("rows", true, 1, kRowsMax, out.rows);
   window.integer("stride", true, 1, kRowsMax, out.stride);
   if (out.rows > 0 && out.stride > out.rows) {
-    mistakes.add(window.line_of("stride"), "'window.stride' must not be more than 'window.rows' ({})", out.rows);
+    mistakes.add(window.line_of("stride"), "'window.stride' must not be more than 'window.rows' ({})",
+                 out.rows);
   }
   if (out.rows * out.fields.size() > kWindowElementsMax) {
-    mistakes.add(window.line_of("rows"), "'window.rows' times the number of fields must not be more than {}", kWindowElementsMax);
+    mistakes.add(window.line_of("rows"), "'window.rows' times the number of fields must not be more than {}",
+                 kWindowElementsMax);
   }
   std::string period;
   window.text("period", true, 32, period);
   if (!period.empty()) {
     Result<Duration> parsed = parse_duration(period);
     if (!parsed.ok() || parsed->count() < 1 || parsed->count() > kPeriodNsMax) {
-      mistakes.add(window.line_of("period"), "'window.period' must be a duration from \"1ns\" to \"7d\", e.g. \"20ms\"");
+      mistakes.add(window.line_of("period"),
+                   "'window.period' must be a duration from \"1ns\" to \"7d\", e.g. \"20ms\"");
     } else {
       out.period = *parsed;
     }
@@ -227,10 +243,12 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
   window.numbers("mean", kChannelsMax, {-kFloatMax, kFloatMax}, out.mean);
   window.numbers("deviation", kChannelsMax, {1e-30, kFloatMax}, out.deviation);
   if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != out.fields.size()) {
-    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(), out.fields.size());
+    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(),
+                 out.fields.size());
   }
   if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != out.fields.size()) {
-    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields", out.deviation.size(), out.fields.size());
+    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields",
+                 out.deviation.size(), out.fields.size());
   }
   window.refuse_unknown();
 }
@@ -238,21 +256,26 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
 void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
   root.text("name", true, kTextBytesMax, out.name);
   if (!out.name.empty() && !is_model_name(out.name)) {
-    mistakes.add(root.line_of("name"), "'name' must be 1 to 64 of a-z, 0-9, '_' and '-', not '{}'", shown(out.name));
+    mistakes.add(root.line_of("name"), "'name' must be 1 to 64 of a-z, 0-9, '_' and '-', not '{}'",
+                 shown(out.name));
   }
   root.integer("version", true, 1, kVersionMax, out.version);
   root.integer("parent", false, 0, kVersionMax, out.parent);
   if (out.parent != 0 && out.parent == out.version) {
-    mistakes.add(root.line_of("parent"), "'parent' must be another version than {} itself, or 0 for none", out.version);
+    mistakes.add(root.line_of("parent"), "'parent' must be another version than {} itself, or 0 for none",
+                 out.version);
   }
   root.text("architecture", true, 64, out.architecture);
   root.text("engine", true, 64, out.engine);
   if (!out.engine.empty() && out.engine != "onednn" && out.engine != "qnnpack") {
-    mistakes.add(root.line_of("engine"), "'engine' must be \"onednn\" or \"qnnpack\", not '{}'", shown(out.engine));
+    mistakes.add(root.line_of("engine"), "'engine' must be \"onednn\" or \"qnnpack\", not '{}'",
+                 shown(out.engine));
   }
   root.text("int8_file", false, kTextBytesMax, out.int8_file);
   if (!is_package_file_name(out.int8_file) || out.int8_file == kModelFile) {
-    mistakes.add(root.line_of("int8_file"), "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'", shown(out.int8_file));
+    mistakes.add(root.line_of("int8_file"),
+                 "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'",
+                 shown(out.int8_file));
   }
   root.text("note", false, kNoteBytesMax, out.note);
   root.texts("labels", kLabelsMax, out.labels);
@@ -261,7 +284,11 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
 // Length of the UTF-8 character at the start of `text` and its code point; 0 when it is none (RFC 3629).
 size_t decode(std::string_view text, uint32_t& code) {
   auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  size_t length = byte(0) < 0x80 ? 1 : byte(0) >= 0xf0 && byte(0) < 0xf5 ? 4 : byte(0) >= 0xe0 ? 3 : byte(0) >= 0xc2 ? 2 : 0;
+  size_t length = byte(0) < 0x80                      ? 1
+                  : byte(0) >= 0xf0 && byte(0) < 0xf5 ? 4
+                  : byte(0) >= 0xe0                   ? 3
+                  : byte(0) >= 0xc2                   ? 2
+                                                      : 0;
   if (length == 0 || byte(0) >= 0xf5 || length > text.size()) return 0;
   code = length == 1 ? byte(0) : byte(0) & (0xffu >> (length + 1));
   for (size_t i = 1; i < length; ++i) {
@@ -289,7 +316,8 @@ std::string quote(std::string_view text) {
   return out + '"';
 }
 
-// TOML wants a point or an exponent in a float, and a digit on both sides of the point: fmt's shortest form has them.
+// TOML wants a point or an exponent in a float, and a digit on both sides of the point: fmt's shortest form
+// has them.
 std::string real(double value) {
   std::string text = fmt::format("{}", value);
   return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;
@@ -298,7 +326,8 @@ std::string real(double value) {
 // The shortest form of the float if it survives the way through double, else all digits of the double.
 std::string real(float value) {
   std::string text = fmt::format("{}", value);
-  if (static_cast<float>(std::strtod(text.c_str(), nullptr)) != value) return real(static_cast<double>(value));
+  if (static_cast<float>(std::strtod(text.c_str(), nullptr)) != value)
+    return real(static_cast<double>(value));
   return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;
 }
 
@@ -336,15 +365,19 @@ std::string to_toml(const PackageInfo& info) {
   auto real_text = [](float value) { return real(value); };
   std::string out;
   out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
-  out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture), quote(info.engine), quote(info.int8_file));
+  out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture),
+                     quote(info.engine), quote(info.int8_file));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
-  out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride, period_text(w.period), real(w.gap_factor));
-  out += fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
-  out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n", info.gate.examples_min,
-                     real(info.gate.gain_min), real(info.gate.reference_loss_max));
-  out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n", info.training.labels_min,
-                     real(info.training.sparsity), info.training.epochs, real(info.training.learning_rate));
+  out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride,
+                     period_text(w.period), real(w.gap_factor));
+  out +=
+      fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
+  out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n",
+                     info.gate.examples_min, real(info.gate.gain_min), real(info.gate.reference_loss_max));
+  out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n",
+                     info.training.labels_min, real(info.training.sparsity), info.training.epochs,
+                     real(info.training.learning_rate));
   return out;
 }
 
@@ -355,7 +388,9 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
   for (size_t i = 0, line = 1; i < text.size(); ++i) {
     auto c = static_cast<unsigned char>(text[i]);
     if (c >= 0x7f || (c < 0x20 && c != '\n' && c != '\t' && c != '\r')) {
-      return fail(Code::invalid, "{}:{}: byte 0x{:02x}: only ASCII is allowed, write other characters as \\uXXXX in quotes", file_name, line, c);
+      return fail(Code::invalid,
+                  "{}:{}: byte 0x{:02x}: only ASCII is allowed, write other characters as \\uXXXX in quotes",
+                  file_name, line, c);
     }
     line += c == '\n';
   }

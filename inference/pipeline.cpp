@@ -21,16 +21,18 @@ Result<std::vector<const Column*>> window_columns(const WindowSpec& spec, const 
   for (const std::string& field : spec.fields) {
     const Column* column = records.column(field);
     if (!column || column->type() == FieldType::string) {
-      return fail(Code::invalid, "stream {} has {} '{}', which the model needs as a number", records.series.text(),
-                  column ? "text in field" : "no field", field);
+      return fail(Code::invalid, "stream {} has {} '{}', which the model needs as a number",
+                  records.series.text(), column ? "text in field" : "no field", field);
     }
     columns.push_back(column);
   }
   return columns;
 }
 
-// A row of the window's fields as floats, row-major [rows, channels]; false where one is absent or no finite float.
-std::vector<uint8_t> to_floats(const std::vector<const Column*>& columns, size_t rows, std::vector<float>& out) {
+// A row of the window's fields as floats, row-major [rows, channels]; false where one is absent or no finite
+// float.
+std::vector<uint8_t> to_floats(const std::vector<const Column*>& columns, size_t rows,
+                               std::vector<float>& out) {
   out.resize(columns.size() * rows);
   std::vector<uint8_t> whole(rows, 1);
   for (size_t c = 0; c < columns.size(); ++c) {
@@ -49,15 +51,17 @@ std::string note_name(const std::string& model, const std::string& series) {
   return "pipeline/" + model + "/" + (series.size() <= kPlainMax ? series : "sha256:" + sha256_hex(series));
 }
 
-// Where a pipeline goes on: the note, or the start. A note that is not a number is as good as none, but then what the ledger has already
-// must not come again.
-Result<int64_t> read_cursor(const storage::Store& store, const std::string& model, const std::string& series) {
+// Where a pipeline goes on: the note, or the start. A note that is not a number is as good as none, but then
+// what the ledger has already must not come again.
+Result<int64_t> read_cursor(const storage::Store& store, const std::string& model,
+                            const std::string& series) {
   SKERRY_ASSIGN(std::optional<std::string> note, store.note(note_name(model, series)));
   if (!note) return INT64_MIN;
   int64_t cursor = 0;
   auto [end, code] = std::from_chars(note->data(), note->data() + note->size(), cursor);
   if (code == std::errc() && end == note->data() + note->size()) return cursor;
-  log::error("inference", "the note '{}' is damaged: going on after the newest prediction", note_name(model, series));
+  log::error("inference", "the note '{}' is damaged: going on after the newest prediction",
+             note_name(model, series));
   SKERRY_ASSIGN(auto newest, store.predictions(model, series, {}, 1));
   return newest.empty() ? INT64_MIN : newest.front().window.to_ns;
 }
@@ -65,14 +69,17 @@ Result<int64_t> read_cursor(const storage::Store& store, const std::string& mode
 // Empty: the series can feed the model.
 std::string unfit(const WindowSpec& spec, const storage::StreamInfo& stream) {
   for (const std::string& field : spec.fields) {
-    auto at = std::find_if(stream.fields.begin(), stream.fields.end(), [&](const auto& f) { return f.first == field; });
+    auto at = std::find_if(stream.fields.begin(), stream.fields.end(),
+                           [&](const auto& f) { return f.first == field; });
     if (at == stream.fields.end()) return fmt::format("it has no field '{}'", field);
     if (at->second == FieldType::string) return fmt::format("its field '{}' holds text", field);
   }
   return "";
 }
 
-bool concerns_all(Code code) { return code == Code::exhausted || code == Code::unavailable || code == Code::cancelled; }
+bool concerns_all(Code code) {
+  return code == Code::exhausted || code == Code::unavailable || code == Code::cancelled;
+}
 bool is_about_the_window(Code code) { return code == Code::invalid || code == Code::internal; }
 
 }  // namespace
@@ -94,7 +101,9 @@ Result<CutResult> cut_windows(const WindowSpec& spec, const Batch& records, size
     if (row > start) {
       int64_t before = records.times[row - 1], now = records.times[row];
       // Unsigned: times of a hostile batch may be further apart than int64 can say.
-      if (now <= before || static_cast<uint64_t>(now) - static_cast<uint64_t>(before) > static_cast<uint64_t>(gap_ns)) start = row;
+      if (now <= before ||
+          static_cast<uint64_t>(now) - static_cast<uint64_t>(before) > static_cast<uint64_t>(gap_ns))
+        start = row;
     }
     if (row + 1 - start < spec.rows) continue;
     if (result.windows.size() == windows_max) break;
@@ -114,30 +123,36 @@ Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<fl
   std::vector<float> values;
   values.reserve(windows.size() * spec.fields.size() * spec.rows);
   for (const std::vector<float>* window : windows) {
-    SKERRY_CHECK(window->size() == spec.fields.size() * spec.rows, "a window of {} values for {} fields", window->size(), spec.fields.size());
+    SKERRY_CHECK(window->size() == spec.fields.size() * spec.rows, "a window of {} values for {} fields",
+                 window->size(), spec.fields.size());
     values.insert(values.end(), window->begin(), window->end());
   }
-  return Tensor::fp32("input", {static_cast<int64_t>(windows.size()), static_cast<int64_t>(spec.fields.size()), spec.rows}, values);
+  return Tensor::fp32(
+      "input", {static_cast<int64_t>(windows.size()), static_cast<int64_t>(spec.fields.size()), spec.rows},
+      values);
 }
 
-Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec, const std::string& series,
-                                       storage::TimeRange range) {
+Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec,
+                                       const std::string& series, storage::TimeRange range) {
   SKERRY_ASSIGN(Series parsed, Series::parse(series));
   SKERRY_ASSIGN(Batch records, store.read(parsed, range, spec.rows + 1, spec.fields));
   if (records.rows() != spec.rows) {
-    return fail(Code::not_found, "the window of {} from {} to {} has {} records now, it had {}", series, format_time(range.from_ns),
-                format_time(range.to_ns), records.rows() > spec.rows ? "more" : std::to_string(records.rows()), spec.rows);
+    return fail(Code::not_found, "the window of {} from {} to {} has {} records now, it had {}", series,
+                format_time(range.from_ns), format_time(range.to_ns),
+                records.rows() > spec.rows ? "more" : std::to_string(records.rows()), spec.rows);
   }
   SKERRY_ASSIGN(std::vector<const Column*> columns, window_columns(spec, records));
   std::vector<float> values;
   std::vector<uint8_t> whole = to_floats(columns, spec.rows, values);
   if (std::find(whole.begin(), whole.end(), 0) != whole.end()) {
-    return fail(Code::not_found, "the window of {} from {} has lost values of a field", series, format_time(range.from_ns));
+    return fail(Code::not_found, "the window of {} from {} has lost values of a field", series,
+                format_time(range.from_ns));
   }
   return values;
 }
 
-Pipelines::Pipelines(Engine& engine, storage::Store& store, const Clock& clock) : engine_(engine), store_(store), clock_(clock) {}
+Pipelines::Pipelines(Engine& engine, storage::Store& store, const Clock& clock)
+    : engine_(engine), store_(store), clock_(clock) {}
 
 Duration Pipelines::step() {
   if (SteadyTime now = clock_.steady(); now < wait_until_) return wait_until_ - now;
@@ -166,11 +181,13 @@ Result<bool> Pipelines::step_all(const std::vector<storage::StreamInfo>& streams
     const PackageInfo& info = model->package.info;
     if (engine_.serving(info.name) != info.version) continue;
     for (const storage::StreamInfo& stream : streams) {
-      if (stream.series.name == info.window.stream) turns.push_back({{info.name, stream.series.text()}, model, &stream});
+      if (stream.series.name == info.window.stream)
+        turns.push_back({{info.name, stream.series.text()}, model, &stream});
     }
   }
   std::sort(turns.begin(), turns.end(), [](const Turn& a, const Turn& b) { return a.key < b.key; });
-  auto first = std::lower_bound(turns.begin(), turns.end(), next_, [](const Turn& turn, const Key& key) { return turn.key < key; });
+  auto first = std::lower_bound(turns.begin(), turns.end(), next_,
+                                [](const Turn& turn, const Key& key) { return turn.key < key; });
   std::rotate(turns.begin(), first, turns.end());
 
   uint32_t budget = kStepWindowsMax;
@@ -183,9 +200,11 @@ Result<bool> Pipelines::step_all(const std::vector<storage::StreamInfo>& streams
     Place& place = places_[turns[i].key];
     Result<Work> work = step_series(*turns[i].model, *turns[i].stream, place, budget);
     if (!work.ok() && concerns_all(work.error().code)) return work.error();
-    if (!work.ok()) {  // this series' own trouble: looked at again when records come, and meanwhile the others are served
+    if (!work.ok()) {  // this series' own trouble: looked at again when records come, and meanwhile the
+                       // others are served
       failures_ += 1;
-      log::warn("inference", "model {} on series {}: {}", turns[i].key.first, turns[i].key.second, work.error().message);
+      log::warn("inference", "model {} on series {}: {}", turns[i].key.first, turns[i].key.second,
+                work.error().message);
       place.records_seen = turns[i].stream->records;
       budget -= 1;
       continue;
@@ -196,8 +215,8 @@ Result<bool> Pipelines::step_all(const std::vector<storage::StreamInfo>& streams
   return more;
 }
 
-Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const storage::StreamInfo& stream, Place& place,
-                                               uint32_t windows_max) {
+Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const storage::StreamInfo& stream,
+                                               Place& place, uint32_t windows_max) {
   const PackageInfo& info = model.package.info;
   const WindowSpec& spec = info.window;
   if (place.version != info.version) {  // another version may want other fields or shorter windows
@@ -219,11 +238,13 @@ Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const s
     place.known = true;
   }
 
-  // So many records that windows_max windows are in them when nothing is missing, and not more than memory allows.
+  // So many records that windows_max windows are in them when nothing is missing, and not more than memory
+  // allows.
   size_t window_values = spec.fields.size() * spec.rows;
   size_t windows_wanted = std::clamp<size_t>(kChunkValuesMax / window_values, 1, windows_max);
   size_t rows_max = spec.rows + (windows_wanted - 1) * spec.stride;
-  SKERRY_ASSIGN(Batch records, store_.read(stream.series, {place.cursor_ns, INT64_MAX}, rows_max, spec.fields));
+  SKERRY_ASSIGN(Batch records,
+                store_.read(stream.series, {place.cursor_ns, INT64_MAX}, rows_max, spec.fields));
   Work work{.windows = 0, .looked = true, .more = records.rows() == rows_max};
   if (records.rows() == 0) {
     place.records_seen = stream.records;
@@ -233,11 +254,12 @@ Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const s
   int64_t cursor = cut.consumed < records.rows() ? records.times[cut.consumed] : records.times.back() + 1;
 
   storage::Effect effect;
-  // Interval on purpose: after a power cut the predictions and the cursor vanish together and are made again from the records, so an
-  // fsync per step would buy nothing.
+  // Interval on purpose: after a power cut the predictions and the cursor vanish together and are made again
+  // from the records, so an fsync per step would buy nothing.
   effect.durability = storage::Durability::interval;
   SKERRY_TRY(answer(model, series, cut.windows, effect.predictions));
-  // A cursor that moved without a prediction (gaps) is written only when a whole chunk was passed over: it can be found again.
+  // A cursor that moved without a prediction (gaps) is written only when a whole chunk was passed over: it
+  // can be found again.
   if (!cut.windows.empty() || (work.more && cursor != place.cursor_ns)) {
     effect.notes.emplace_back(note_name(info.name, series), std::to_string(cursor));
     SKERRY_TRY(store_.commit(effect));
@@ -250,13 +272,14 @@ Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const s
   return work;
 }
 
-Status Pipelines::answer(const LoadedModel& model, const std::string& series, const std::vector<Window>& windows,
-                         std::vector<storage::Prediction>& out) {
+Status Pipelines::answer(const LoadedModel& model, const std::string& series,
+                         const std::vector<Window>& windows, std::vector<storage::Prediction>& out) {
   std::vector<const Window*> all;
   for (const Window& window : windows) all.push_back(&window);
   for (size_t from = 0; from < all.size();) {
     size_t count = std::min<size_t>(all.size() - from, engine_.options().batch_max);
-    std::vector<const Window*> some(all.begin() + static_cast<ptrdiff_t>(from), all.begin() + static_cast<ptrdiff_t>(from + count));
+    std::vector<const Window*> some(all.begin() + static_cast<ptrdiff_t>(from),
+                                    all.begin() + static_cast<ptrdiff_t>(from + count));
     from += count;
     Status done = answer_together(model, series, some, out);
     if (done.ok()) continue;
@@ -265,13 +288,15 @@ Status Pipelines::answer(const LoadedModel& model, const std::string& series, co
       Status alone = answer_together(model, series, {window}, out);
       if (alone.ok()) continue;
       if (!is_about_the_window(alone.error().code)) return alone;
-      log::warn("inference", "window of {} at {} passed over: {}", series, format_time(window->range.from_ns), alone.error().message);
+      log::warn("inference", "window of {} at {} passed over: {}", series, format_time(window->range.from_ns),
+                alone.error().message);
     }
   }
   return {};
 }
 
-Status Pipelines::answer_together(const LoadedModel& model, const std::string& series, const std::vector<const Window*>& windows,
+Status Pipelines::answer_together(const LoadedModel& model, const std::string& series,
+                                  const std::vector<const Window*>& windows,
                                   std::vector<storage::Prediction>& out) {
   const PackageInfo& info = model.package.info;
   std::vector<const std::vector<float>*> data;

@@ -10,8 +10,9 @@ struct TypeName {
   const char* name;
   size_t bytes;
 };
-constexpr TypeName kTypes[] = {{DataType::fp32, "FP32", 4}, {DataType::int64, "INT64", 8}, {DataType::int32, "INT32", 4},
-                               {DataType::uint8, "UINT8", 1}, {DataType::int8, "INT8", 1}, {DataType::boolean, "BOOL", 1},
+constexpr TypeName kTypes[] = {{DataType::fp32, "FP32", 4},   {DataType::int64, "INT64", 8},
+                               {DataType::int32, "INT32", 4}, {DataType::uint8, "UINT8", 1},
+                               {DataType::int8, "INT8", 1},   {DataType::boolean, "BOOL", 1},
                                {DataType::fp64, "FP64", 8}};
 
 template <typename T>
@@ -51,7 +52,8 @@ size_t bytes_per_element(DataType type) {
 }
 
 Tensor Tensor::fp32(std::string name, std::vector<int64_t> shape, const std::vector<float>& values) {
-  Tensor tensor{std::move(name), DataType::fp32, std::move(shape), std::vector<std::byte>(values.size() * sizeof(float))};
+  Tensor tensor{std::move(name), DataType::fp32, std::move(shape),
+                std::vector<std::byte>(values.size() * sizeof(float))};
   if (!values.empty()) std::memcpy(tensor.data.data(), values.data(), tensor.data.size());
   return tensor;
 }
@@ -69,13 +71,20 @@ int64_t Tensor::elements() const {
 
 std::vector<float> Tensor::floats() const {
   switch (type) {
-    case DataType::fp32: return convert<float>(data);
-    case DataType::int64: return convert<int64_t>(data);
-    case DataType::int32: return convert<int32_t>(data);
-    case DataType::uint8: return convert<uint8_t>(data);
-    case DataType::int8: return convert<int8_t>(data);
-    case DataType::boolean: return convert<uint8_t>(data);
-    case DataType::fp64: return convert<double>(data);
+    case DataType::fp32:
+      return convert<float>(data);
+    case DataType::int64:
+      return convert<int64_t>(data);
+    case DataType::int32:
+      return convert<int32_t>(data);
+    case DataType::uint8:
+      return convert<uint8_t>(data);
+    case DataType::int8:
+      return convert<int8_t>(data);
+    case DataType::boolean:
+      return convert<uint8_t>(data);
+    case DataType::fp64:
+      return convert<double>(data);
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// The text of `manifest`: a line "SHA256  bytes  name" per file of a package, ascending by name, no line for itself. Names are plain file
-// names, so a manifest can't point out of its folder.
-// On failure: parse answers corrupt with the line; it reads any bytes.
+// The text of `manifest`: a line "SHA256  bytes  name" per file of a package, ascending by name, no line for
+// itself. Names are plain file names, so a manifest can't point out of its folder. On failure: parse answers
+// corrupt with the line; it reads any bytes.
 #pragma once
 
 #include <cstdint>

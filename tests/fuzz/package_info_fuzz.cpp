@@ -1,4 +1,5 @@
-// model.toml and the manifest of a package: hostile bytes give an error of a sane size; what is accepted survives the way back.
+// model.toml and the manifest of a package: hostile bytes give an error of a sane size; what is accepted
+// survives the way back.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -33,12 +33,17 @@ Batch records(std::vector<int64_t> times) {
 Batch slice(const Batch& all, size_t from, size_t to) {
   Batch part;
   part.series = all.series;
-  part.times.assign(all.times.begin() + static_cast<ptrdiff_t>(from), all.times.begin() + static_cast<ptrdiff_t>(to));
+  part.times.assign(all.times.begin() + static_cast<ptrdiff_t>(from),
+                    all.times.begin() + static_cast<ptrdiff_t>(to));
   for (const Column& column : all.columns) {
     const auto& values = std::get<std::vector<double>>(column.values);
-    Column c{column.name, std::vector<double>(values.begin() + static_cast<ptrdiff_t>(from), values.begin() + static_cast<ptrdiff_t>(to)), {}};
+    Column c{column.name,
+             std::vector<double>(values.begin() + static_cast<ptrdiff_t>(from),
+                                 values.begin() + static_cast<ptrdiff_t>(to)),
+             {}};
     if (!column.present.empty()) {
-      c.present.assign(column.present.begin() + static_cast<ptrdiff_t>(from), column.present.begin() + static_cast<ptrdiff_t>(to));
+      c.present.assign(column.present.begin() + static_cast<ptrdiff_t>(from),
+                       column.present.begin() + static_cast<ptrdiff_t>(to));
     }
     part.columns.push_back(std::move(c));
   }
@@ -51,7 +56,7 @@ Batch random_records(Random& random, size_t count) {
   int64_t t = 1'000'000'000;
   for (size_t i = 0; i < count; ++i) {
     t += kPeriod + static_cast<int64_t>(random.below(kPeriod / 2));
-    if (random.chance(0.05)) t += kPeriod;              // one lost: no gap yet
+    if (random.chance(0.05)) t += kPeriod;  // one lost: no gap yet
     if (random.chance(0.03)) t += 3 * kPeriod + static_cast<int64_t>(random.below(100)) * kPeriod;
     times.push_back(t);
   }
@@ -72,7 +77,9 @@ std::vector<storage::TimeRange> ranges(const std::vector<Window>& windows) {
 }  // namespace
 
 TEST_CASE("cut_windows: windows of rows records every stride, channel by channel") {
-  auto cut = cut_windows(spec_of(4, 2), records({0, 1 * kPeriod, 2 * kPeriod, 3 * kPeriod, 4 * kPeriod, 5 * kPeriod, 6 * kPeriod}));
+  auto cut =
+      cut_windows(spec_of(4, 2),
+                  records({0, 1 * kPeriod, 2 * kPeriod, 3 * kPeriod, 4 * kPeriod, 5 * kPeriod, 6 * kPeriod}));
   REQUIRE(cut.ok());
   REQUIRE(cut->windows.size() == 2);
   CHECK(cut->windows[0].range == storage::TimeRange{0, 3 * kPeriod + 1});
@@ -90,7 +97,8 @@ TEST_CASE("cut_windows: a gap, a repeated time and an absent value start a new w
     for (const Window& window : cut->windows) out.push_back(window.range.from_ns / kPeriod);
     return out;
   };
-  CHECK(starts(records({0, 3 * kPeriod, 4 * kPeriod})) == std::vector<int64_t>{0});                        // exactly gap_factor is no gap
+  CHECK(starts(records({0, 3 * kPeriod, 4 * kPeriod})) ==
+        std::vector<int64_t>{0});  // exactly gap_factor is no gap
   CHECK(starts(records({0, 3 * kPeriod + 1, 4 * kPeriod + 1})) == std::vector<int64_t>{3});
   CHECK(starts(records({0, 0, kPeriod})) == std::vector<int64_t>{0});
   CHECK(starts(records({5 * kPeriod, 4 * kPeriod, 5 * kPeriod})) == std::vector<int64_t>{4});
@@ -104,7 +112,8 @@ TEST_CASE("cut_windows: a gap, a repeated time and an absent value start a new w
   CHECK(starts(records({})).empty());
 }
 
-TEST_CASE("cut_windows: integer and boolean fields are numbers, text and missing fields are refused by name") {
+TEST_CASE(
+    "cut_windows: integer and boolean fields are numbers, text and missing fields are refused by name") {
   Batch batch = records({0, kPeriod});
   batch.columns[0].values = std::vector<int64_t>{3, 4};
   batch.columns[1].values = std::vector<uint8_t>{1, 0};
@@ -123,13 +132,16 @@ TEST_CASE("cut_windows: integer and boolean fields are numbers, text and missing
 TEST_CASE("cut_windows: whatever the gaps, every window is unbroken and a stride apart from its neighbour") {
   Random random(Catch::rngSeed());
   for (int round = 0; round < 200; ++round) {
-    uint32_t rows = 1 + static_cast<uint32_t>(random.below(12)), stride = 1 + static_cast<uint32_t>(random.below(rows));
+    uint32_t rows = 1 + static_cast<uint32_t>(random.below(12)),
+             stride = 1 + static_cast<uint32_t>(random.below(rows));
     WindowSpec spec = spec_of(rows, stride);
     Batch batch = random_records(random, random.below(120));
     auto cut = cut_windows(spec, batch);
     REQUIRE(cut.ok());
     REQUIRE(cut->consumed <= batch.rows());
-    auto index = [&](int64_t t) { return static_cast<size_t>(std::find(batch.times.begin(), batch.times.end(), t) - batch.times.begin()); };
+    auto index = [&](int64_t t) {
+      return static_cast<size_t>(std::find(batch.times.begin(), batch.times.end(), t) - batch.times.begin());
+    };
     size_t before = SIZE_MAX;
     for (const Window& window : cut->windows) {
       size_t first = index(window.range.from_ns);
@@ -150,10 +162,12 @@ TEST_CASE("cut_windows: whatever the gaps, every window is unbroken and a stride
 TEST_CASE("cut_windows: record by record gives the same windows as all at once, and so does any chunking") {
   Random random(Catch::rngSeed() + 1);
   for (int round = 0; round < 200; ++round) {
-    uint32_t rows = 1 + static_cast<uint32_t>(random.below(12)), stride = 1 + static_cast<uint32_t>(random.below(rows));
+    uint32_t rows = 1 + static_cast<uint32_t>(random.below(12)),
+             stride = 1 + static_cast<uint32_t>(random.below(rows));
     WindowSpec spec = spec_of(rows, stride);
     Batch batch = random_records(random, random.below(120));
-    size_t windows_max = random.chance(0.3) ? 1 + random.below(3) : SIZE_MAX, piece_max = random.chance(0.5) ? 1 : 1 + random.below(30);
+    size_t windows_max = random.chance(0.3) ? 1 + random.below(3) : SIZE_MAX,
+           piece_max = random.chance(0.5) ? 1 : 1 + random.below(30);
     std::vector<Window> windows;
     size_t cursor = 0, arrived = 0;
     while (arrived < batch.rows()) {

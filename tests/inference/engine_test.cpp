@@ -79,7 +79,13 @@ TEST_CASE("engine: a wrong input is refused by name, with what was given and wha
   input.type = DataType::int64;
   CHECK(has(refused({input}), "INT64, FP32 is expected"));
 
-  for (std::vector<int64_t> shape : {std::vector<int64_t>{2, 4}, {1, 2, 5}, {1, 3, 4}, {1, 2, 4, 1}, {}, {1, -2, -4}, {1, 2, int64_t{1} << 62}}) {
+  for (std::vector<int64_t> shape : {std::vector<int64_t>{2, 4},
+                                     {1, 2, 5},
+                                     {1, 3, 4},
+                                     {1, 2, 4, 1},
+                                     {},
+                                     {1, -2, -4},
+                                     {1, 2, int64_t{1} << 62}}) {
     input = window(1);
     input.shape = shape;
     CHECK(has(refused({input}), "[-1, 2, 4] is expected"));
@@ -120,7 +126,8 @@ TEST_CASE("engine: a value that only normalisation makes infinite is the caller'
   CHECK(has(answer.error().message, "too large"));
 }
 
-TEST_CASE("engine: a model that answers NaN, the wrong shape or not at all is refused and the serving one stays") {
+TEST_CASE(
+    "engine: a model that answers NaN, the wrong shape or not at all is refused and the serving one stays") {
   Bench b;
   b.serve(1, "linear 1");
   uint32_t version = 2;
@@ -129,7 +136,8 @@ TEST_CASE("engine: a model that answers NaN, the wrong shape or not at all is re
     Status loaded = b.engine.load("toy", version);
     INFO(model);
     REQUIRE_FALSE(loaded.ok());
-    CHECK(has(loaded.error().message, std::string(model) == "refuse" ? "model.int8.pt" : "toy/" + std::to_string(version)));
+    CHECK(has(loaded.error().message,
+              std::string(model) == "refuse" ? "model.int8.pt" : "toy/" + std::to_string(version)));
     CHECK_FALSE(b.engine.serve("toy", version).ok());
     ++version;
   }
@@ -199,7 +207,8 @@ TEST_CASE("engine: swaps under load fail no request and leave no session behind"
   {
     Bench b;
     b.serve(1, "linear 1");
-    for (uint32_t version = 2; version <= 31; ++version) b.package(version, fmt::format("linear {}", version));
+    for (uint32_t version = 2; version <= 31; ++version)
+      b.package(version, fmt::format("linear {}", version));
     std::atomic<bool> stop{false};
     std::atomic<uint64_t> answered{0}, failed{0}, mixed{0};
     std::vector<std::thread> threads;
@@ -226,7 +235,8 @@ TEST_CASE("engine: swaps under load fail no request and leave no session behind"
     CHECK(mixed == 0);
     CHECK(FakeSession::alive() == before + 1);
     uint64_t counted = 0;
-    for (uint32_t version = 1; version <= 31; ++version) counted += b.engine.statistics("toy", version).requests;
+    for (uint32_t version = 1; version <= 31; ++version)
+      counted += b.engine.statistics("toy", version).requests;
     CHECK(counted == answered);
   }
   CHECK(FakeSession::alive() == before);

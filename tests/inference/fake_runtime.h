@@ -1,4 +1,5 @@
-// A runtime whose models are one line of text in their int8 file, so that package, engine and pipelines are tested without LibTorch:
+// A runtime whose models are one line of text in their int8 file, so that package, engine and pipelines are
+// tested without LibTorch:
 //   "linear SCALE"  score k of a window = (k + 1) * SCALE * mean of the normalised window
 //   "nan"           NaN for every window
 //   "nan-above X"   NaN for a window whose mean is above X, else as linear 1
@@ -21,7 +22,10 @@ namespace skerry::inference::test {
 
 class FakeSession final : public Session {
  public:
-  FakeSession(std::string kind, float number, size_t labels) : kind_(std::move(kind)), number_(number), labels_(labels) { alive() += 1; }
+  FakeSession(std::string kind, float number, size_t labels)
+      : kind_(std::move(kind)), number_(number), labels_(labels) {
+    alive() += 1;
+  }
   ~FakeSession() override { alive() -= 1; }
 
   Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) const override {
@@ -33,9 +37,11 @@ class FakeSession final : public Session {
       for (size_t j = 0; j < per_window; ++j) sum += values[i * per_window + j];
       auto mean = static_cast<float>(sum / static_cast<double>(per_window));
       bool nan = kind_ == "nan" || (kind_ == "nan-above" && mean > number_);
-      for (size_t k = 0; k < labels; ++k) scores.push_back(nan ? NAN : static_cast<float>(k + 1) * (kind_ == "linear" ? number_ : 1) * mean);
+      for (size_t k = 0; k < labels; ++k)
+        scores.push_back(nan ? NAN : static_cast<float>(k + 1) * (kind_ == "linear" ? number_ : 1) * mean);
     }
-    return std::vector<Tensor>{Tensor::fp32("", {static_cast<int64_t>(batch), static_cast<int64_t>(labels)}, scores)};
+    return std::vector<Tensor>{
+        Tensor::fp32("", {static_cast<int64_t>(batch), static_cast<int64_t>(labels)}, scores)};
   }
 
   static std::atomic<int>& alive() {
@@ -58,7 +64,8 @@ class FakeRuntime final : public Runtime {
     std::string kind;
     float number = 0;
     in >> kind >> number;
-    if (kind == "refuse") return fail(Code::corrupt, "{} is refused", package.file(package.info.int8_file).string());
+    if (kind == "refuse")
+      return fail(Code::corrupt, "{} is refused", package.file(package.info.int8_file).string());
     return std::shared_ptr<Session>(std::make_shared<FakeSession>(kind, number, package.info.labels.size()));
   }
 };
@@ -81,7 +88,8 @@ inline PackageInfo small_info(uint32_t version = 1) {  // [2, 4] -> 3, stride 2,
 }
 
 // Seals a package of the fake runtime into `folder` and returns it.
-inline std::filesystem::path make_package(const std::filesystem::path& folder, const PackageInfo& info, const std::string& model) {
+inline std::filesystem::path make_package(const std::filesystem::path& folder, const PackageInfo& info,
+                                          const std::string& model) {
   std::filesystem::create_directories(folder);
   SKERRY_CHECK(write_file_atomic(folder / info.int8_file, model).ok(), "test folder");
   Status sealed = seal_package(folder, info);

@@ -1,5 +1,6 @@
-// inference_make_test_package FOLDER KIND VERSION: seals a real package with a TorchScript module into FOLDER, for the tests of the LibTorch runtime.
-// A program of its own, so that the tests do not link LibTorch. Kinds:
+// inference_make_test_package FOLDER KIND VERSION: seals a real package with a TorchScript module into
+// FOLDER, for the tests of the LibTorch runtime. A program of its own, so that the tests do not link
+// LibTorch. Kinds:
 //   har     int8, onednn: a 1-D CNN of the size that human activity recognition takes, [9, 128] -> 6
 //   small   int8, onednn: a 1-D CNN [2, 16] -> 3
 //   fp32    the same in fp32
@@ -18,8 +19,8 @@
 
 #include "inference/package.h"
 
-using torch::jit::Module;
 using skerry::inference::PackageInfo;
+using torch::jit::Module;
 
 namespace {
 
@@ -111,7 +112,8 @@ PackageInfo describe(const std::string& kind, uint32_t version) {
   info.version = version;
   info.architecture = "cnn1d";
   info.engine = "onednn";
-  info.labels = large ? std::vector<std::string>{"a", "b", "c", "d", "e", "f"} : std::vector<std::string>{"a", "b", "c"};
+  info.labels = large ? std::vector<std::string>{"a", "b", "c", "d", "e", "f"}
+                      : std::vector<std::string>{"a", "b", "c"};
   info.window.stream = "imu";
   for (int c = 0; c < (large ? 9 : 2); ++c) info.window.fields.push_back("f" + std::to_string(c));
   info.window.rows = large ? 128 : 16;
@@ -128,9 +130,10 @@ int make(const std::filesystem::path& folder, const std::string& kind, uint32_t 
   at::set_num_threads(1);
   at::globalContext().setQEngine(at::QEngine::ONEDNN);
   torch::NoGradGuard no_grad;
-  Module module = kind == "har"      ? har()
-                  : kind == "throws" ? small("  if bool(x[0, 0, 0] > 5.0):\n    x = torch.reshape(x, [-1, 5, 7])")
-                                     : small("");
+  Module module = kind == "har" ? har()
+                  : kind == "throws"
+                      ? small("  if bool(x[0, 0, 0] > 5.0):\n    x = torch.reshape(x, [-1, 5, 7])")
+                      : small("");
   module.eval();
   std::filesystem::create_directories(folder);
   module.save((folder / "model.pt").string());

@@ -68,9 +68,12 @@ TEST_CASE("package: every float and every period survives model.toml bit for bit
   Random random(Catch::rngSeed());
   for (int round = 0; round < 300; ++round) {
     PackageInfo info = small_info();
-    for (float& value : info.window.mean) value = static_cast<float>(random.normal() * std::pow(10.0, random.uniform(-30, 30)));
-    for (float& value : info.window.deviation) value = static_cast<float>(std::pow(10.0, random.uniform(-29, 30)));
-    info.window.period = Duration(1 + static_cast<int64_t>(random.below(random.chance(0.5) ? 1000 : 600'000'000'000)));
+    for (float& value : info.window.mean)
+      value = static_cast<float>(random.normal() * std::pow(10.0, random.uniform(-30, 30)));
+    for (float& value : info.window.deviation)
+      value = static_cast<float>(std::pow(10.0, random.uniform(-29, 30)));
+    info.window.period =
+        Duration(1 + static_cast<int64_t>(random.below(random.chance(0.5) ? 1000 : 600'000'000'000)));
     info.gate.reference_loss_max = random.uniform();
     auto parsed = parse_package_info(to_toml(info), "model.toml");
     REQUIRE(parsed.ok());
@@ -164,7 +167,8 @@ TEST_CASE("package: a damaged folder is refused and the file is named") {
     std::string toml = replaced(*read_file(p / "model.toml", kBytesMax), "model.int8.pt", "other.pt");
     std::string content = *read_file(p / "model.int8.pt", kBytesMax);
     write(p / "model.toml", toml);
-    write(p / "manifest", to_text({{sha256_hex(content), content.size(), "model.int8.pt"}, {sha256_hex(toml), toml.size(), "model.toml"}}));
+    write(p / "manifest", to_text({{sha256_hex(content), content.size(), "model.int8.pt"},
+                                   {sha256_hex(toml), toml.size(), "model.toml"}}));
     Error error = open_error(p);
     CHECK(error.code == Code::invalid);
     CHECK(has(error.message, "other.pt"));
@@ -173,7 +177,8 @@ TEST_CASE("package: a damaged folder is refused and the file is named") {
 
 TEST_CASE("manifest: path tricks, disorder and doubles are refused with their line") {
   const std::string digest(64, 'a');
-  for (const char* name : {"../model.pt", "/etc/passwd", "a/b", ".hidden", "..", "manifest", "", "na me", "new\rline", "caf\xc3\xa9"}) {
+  for (const char* name : {"../model.pt", "/etc/passwd", "a/b", ".hidden", "..", "manifest", "", "na me",
+                           "new\rline", "caf\xc3\xa9"}) {
     auto parsed = parse_manifest(digest + "  1  " + name + "\n", "manifest");
     INFO(name);
     REQUIRE_FALSE(parsed.ok());
@@ -185,8 +190,10 @@ TEST_CASE("manifest: path tricks, disorder and doubles are refused with their li
   CHECK(to_text(*parse_manifest(a + b, "m")) == a + b);
   CHECK(has(parse_manifest(b + a, "m").error().message, "m:2:"));
   CHECK(has(parse_manifest(a + a, "m").error().message, "twice"));
-  for (std::string bad : {digest + " 1  a\n", digest + "  -1  a\n", digest + "  1e3  a\n", digest + "  01  a\n", digest + "  99999999999999999999  a\n",
-                          std::string(64, 'A') + "  1  a\n", std::string(63, 'a') + "  1  a\n", std::string("\n"), a + b.substr(0, 50), a.substr(0, a.size() - 1)}) {
+  for (std::string bad : {digest + " 1  a\n", digest + "  -1  a\n", digest + "  1e3  a\n",
+                          digest + "  01  a\n", digest + "  99999999999999999999  a\n",
+                          std::string(64, 'A') + "  1  a\n", std::string(63, 'a') + "  1  a\n",
+                          std::string("\n"), a + b.substr(0, 50), a.substr(0, a.size() - 1)}) {
     CHECK_FALSE(parse_manifest(bad, "m").ok());
   }
   std::string many;
@@ -196,27 +203,27 @@ TEST_CASE("manifest: path tricks, disorder and doubles are refused with their li
 
 TEST_CASE("model.toml: all mistakes are reported at once, each with its line") {
   const std::string toml =
-      "name = \"../../etc\"\n"            // 1
-      "version = 99999999999\n"           // 2
-      "parent = -1\n"                     // 3
-      "architecture = \"\"\n"             // 4
-      "engine = \"tpu\"\n"                // 5
-      "int8_file = \"../model.pt\"\n"     // 6
-      "labels = [\"a\", \"a\", 3]\n"      // 7: two
-      "colour = \"red\"\n"                // 8
-      "[window]\n"                        // 9: stream is missing
-      "fields = []\n"                     // 10
-      "rows = 0\n"                        // 11
-      "stride = 0\n"                      // 12
-      "period = \"soon\"\n"               // 13
-      "gap_factor = nan\n"                // 14
-      "mean = [inf]\n"                    // 15
-      "deviation = [0.0]\n"               // 16
-      "[gate]\n"                          //
-      "gain_min = 7\n"                    // 18
-      "[training]\n"                      //
-      "epochs = 0\n"                      // 20
-      "learning_rate = \"fast\"\n";       // 21
+      "name = \"../../etc\"\n"         // 1
+      "version = 99999999999\n"        // 2
+      "parent = -1\n"                  // 3
+      "architecture = \"\"\n"          // 4
+      "engine = \"tpu\"\n"             // 5
+      "int8_file = \"../model.pt\"\n"  // 6
+      "labels = [\"a\", \"a\", 3]\n"   // 7: two
+      "colour = \"red\"\n"             // 8
+      "[window]\n"                     // 9: stream is missing
+      "fields = []\n"                  // 10
+      "rows = 0\n"                     // 11
+      "stride = 0\n"                   // 12
+      "period = \"soon\"\n"            // 13
+      "gap_factor = nan\n"             // 14
+      "mean = [inf]\n"                 // 15
+      "deviation = [0.0]\n"            // 16
+      "[gate]\n"                       //
+      "gain_min = 7\n"                 // 18
+      "[training]\n"                   //
+      "epochs = 0\n"                   // 20
+      "learning_rate = \"fast\"\n";    // 21
   std::string message = parse_error(toml).message;
   for (int line : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 21}) {
     INFO(message);
@@ -230,9 +237,12 @@ TEST_CASE("model.toml: all mistakes are reported at once, each with its line") {
 TEST_CASE("model.toml: bounds hold where parts do not fit each other") {
   const std::string good = to_toml(small_info());
   REQUIRE(parse_package_info(good, "m").ok());
-  CHECK(has(parse_error(replaced(good, "stride = 2", "stride = 5")).message, "'window.stride' must not be more than 'window.rows' (4)"));
-  CHECK(has(parse_error(replaced(good, "mean = [0.0, 0.0]", "mean = [0.0]")).message, "1 values for 2 fields"));
-  CHECK(has(parse_error(replaced(good, "deviation = [1.0, 1.0]", "deviation = [1, -1]")).message, "'window.deviation'"));
+  CHECK(has(parse_error(replaced(good, "stride = 2", "stride = 5")).message,
+            "'window.stride' must not be more than 'window.rows' (4)"));
+  CHECK(
+      has(parse_error(replaced(good, "mean = [0.0, 0.0]", "mean = [0.0]")).message, "1 values for 2 fields"));
+  CHECK(has(parse_error(replaced(good, "deviation = [1.0, 1.0]", "deviation = [1, -1]")).message,
+            "'window.deviation'"));
   CHECK(has(parse_error(replaced(good, "rows = 4", "rows = 65537")).message, "from 1 to 65536"));
   CHECK(has(parse_error(replaced(good, "parent = 0", "parent = 1")).message, "'parent'"));
   CHECK(has(parse_error(replaced(good, "period = \"10ms\"", "period = \"8d\"")).message, "'window.period'"));
@@ -265,14 +275,16 @@ TEST_CASE("model.toml: what toml++ itself asserts on or calls unreachable is an 
   CHECK(has(parse_error("name = 1979-05-27Txx").message, "model.toml:1: "));
   CHECK(has(parse_error("a = 1\n\xc7\x99 = 2").message, "model.toml:2: byte 0xc7: only ASCII"));
   PackageInfo info = small_info();
-  for (const char* bad : {"\xff", "\xc3", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"}) {  // no UTF-8
+  for (const char* bad :
+       {"\xff", "\xc3", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"}) {  // no UTF-8
     info.note = bad;
     CHECK(has(parse_error(to_toml(info)).message, "only ASCII"));
   }
 }
 
 TEST_CASE("package: names that could leave the models folder are no model names") {
-  for (const char* name : {"", ".", "..", "a/b", "A", "har ", "h\xc3\xa4r", "a.b"}) CHECK_FALSE(is_model_name(name));
+  for (const char* name : {"", ".", "..", "a/b", "A", "har ", "h\xc3\xa4r", "a.b"})
+    CHECK_FALSE(is_model_name(name));
   CHECK_FALSE(is_model_name(std::string(65, 'a')));
   CHECK_FALSE(is_model_name(std::string("a\0b", 3)));
   CHECK(is_model_name("har-2_b"));

@@ -24,7 +24,8 @@ constexpr int64_t kStart = 1'763'000'000'000'000'000;
 Batch records(const std::string& series, std::vector<int64_t> times, double value = 1) {
   Batch batch;
   batch.series = *Series::parse(series);
-  batch.columns = {{"x", std::vector<double>(times.size(), value), {}}, {"y", std::vector<double>(times.size(), value), {}}};
+  batch.columns = {{"x", std::vector<double>(times.size(), value), {}},
+                   {"y", std::vector<double>(times.size(), value), {}}};
   batch.times = std::move(times);
   return batch;
 }
@@ -44,7 +45,8 @@ struct Gateway {
   std::unique_ptr<Pipelines> pipelines;
 
   explicit Gateway(const std::string& model = "linear 1", const PackageInfo& info = small_info()) {
-    engine = std::make_unique<Engine>(Options{.models = dir / "models"}, std::make_unique<FakeRuntime>(), clock);
+    engine =
+        std::make_unique<Engine>(Options{.models = dir / "models"}, std::make_unique<FakeRuntime>(), clock);
     serve(info, model);
     open();
   }
@@ -81,7 +83,8 @@ struct Gateway {
   std::vector<storage::Prediction> ledger(const std::string& series = "imu") {  // oldest window first
     auto found = store->predictions("toy", series, {}, 100'000);
     REQUIRE(found.ok());
-    std::sort(found->begin(), found->end(), [](const auto& a, const auto& b) { return a.window.from_ns < b.window.from_ns; });
+    std::sort(found->begin(), found->end(),
+              [](const auto& a, const auto& b) { return a.window.from_ns < b.window.from_ns; });
     return *found;
   }
 };
@@ -137,7 +140,8 @@ TEST_CASE("pipeline: a version with other windows goes on where the one before w
   CHECK(ledger[3].window_rows == 6);
 }
 
-TEST_CASE("pipeline: a backlog larger than one step is worked through in bounded steps, series taking turns") {
+TEST_CASE(
+    "pipeline: a backlog larger than one step is worked through in bounded steps, series taking turns") {
   Gateway g;
   g.write(records("imu{device=a}", regular(0, 1000)));
   g.write(records("imu{device=b}", regular(0, 8)));
@@ -164,7 +168,8 @@ TEST_CASE("pipeline: however it is restarted, no window is repeated and none is 
     for (int part = 0; part < 12; ++part) {
       std::vector<int64_t> times;
       for (size_t i = 0, n = random.below(150); i < n; ++i) {
-        t += kPeriod + static_cast<int64_t>(random.below(kPeriod / 4)) + (random.chance(0.05) ? 5 * kPeriod : 0);
+        t += kPeriod + static_cast<int64_t>(random.below(kPeriod / 4)) +
+             (random.chance(0.05) ? 5 * kPeriod : 0);
         times.push_back(t);
       }
       if (times.empty()) continue;
@@ -184,7 +189,8 @@ TEST_CASE("pipeline: however it is restarted, no window is repeated and none is 
   }
 }
 
-TEST_CASE("pipeline: after a power cut the windows whose predictions were lost are answered again, each once") {
+TEST_CASE(
+    "pipeline: after a power cut the windows whose predictions were lost are answered again, each once") {
   for (bool synced : {false, true}) {
     Gateway g;
     g.write(records("imu", regular(0, 40)), storage::Durability::batch);
@@ -225,7 +231,8 @@ TEST_CASE("pipeline: records that come late are not windowed, those ahead of the
   CHECK(ledger[1].window.from_ns == kStart + 3 * kPeriod);
 }
 
-TEST_CASE("pipeline: a series that lacks a field or holds text is counted once and does not stop the others") {
+TEST_CASE(
+    "pipeline: a series that lacks a field or holds text is counted once and does not stop the others") {
   Gateway g;
   Batch lacking = records("imu{device=a}", regular(0, 8));
   lacking.columns.pop_back();
@@ -338,7 +345,8 @@ TEST_CASE("read_window: gives back raw what the prediction saw, and says when it
   auto window = read_window(*g.store, spec, "imu", ledger[0].window);
   REQUIRE(window.ok());
   CHECK(*window == std::vector<float>{3, 3, 3, 3, 1, 2, 3, 4});
-  for (auto range : {storage::TimeRange{kStart, kStart + 3 * kPeriod}, {kStart + 100 * kPeriod, kStart + 104 * kPeriod}}) {
+  for (auto range :
+       {storage::TimeRange{kStart, kStart + 3 * kPeriod}, {kStart + 100 * kPeriod, kStart + 104 * kPeriod}}) {
     CHECK(read_window(*g.store, spec, "imu", range).error().code == Code::not_found);
   }
   CHECK(read_window(*g.store, spec, "nothing", ledger[0].window).error().code == Code::not_found);

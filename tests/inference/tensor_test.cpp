@@ -13,14 +13,16 @@ TEST_CASE("tensor: elements of hostile shapes are refused, not overflowed") {
   CHECK(tensor.elements() == 1);
   tensor.shape = {5, 0, int64_t{1} << 39};
   CHECK(tensor.elements() == 0);
-  for (std::vector<int64_t> shape : {std::vector<int64_t>{-1}, {2, -3}, {INT64_MAX, INT64_MAX}, {INT64_MIN}, {1 << 30, 1 << 30}}) {
+  for (std::vector<int64_t> shape :
+       {std::vector<int64_t>{-1}, {2, -3}, {INT64_MAX, INT64_MAX}, {INT64_MIN}, {1 << 30, 1 << 30}}) {
     tensor.shape = shape;
     CHECK(tensor.elements() == -1);
   }
 }
 
 TEST_CASE("tensor: data types are named as in the Open Inference Protocol") {
-  for (DataType type : {DataType::fp32, DataType::int64, DataType::int32, DataType::uint8, DataType::int8, DataType::boolean, DataType::fp64}) {
+  for (DataType type : {DataType::fp32, DataType::int64, DataType::int32, DataType::uint8, DataType::int8,
+                        DataType::boolean, DataType::fp64}) {
     auto parsed = parse_data_type(to_string(type));
     REQUIRE(parsed.ok());
     CHECK(*parsed == type);

@@ -30,7 +30,8 @@ const bool kLoadedAtStart = torch_is_loaded();  // before main: what this progra
 
 fs::path make_package(const fs::path& models, const std::string& kind, uint32_t version) {
   fs::path folder = models / kind / std::to_string(version);
-  std::string command = fmt::format("{}/inference_make_test_package {} {} {}", SKERRY_BIN_DIR, folder.string(), kind, version);
+  std::string command =
+      fmt::format("{}/inference_make_test_package {} {} {}", SKERRY_BIN_DIR, folder.string(), kind, version);
   int status = std::system(command.c_str());
   INFO(command);
   REQUIRE((WIFEXITED(status) && WEXITSTATUS(status) == 0));
@@ -86,11 +87,13 @@ TEST_CASE("torch runtime: an int8 module answers the same alone, in batches, and
       std::vector<float> values = all.floats();
       for (int i = 0; i < 40; ++i) {
         auto at = static_cast<size_t>((i + t) % kBatch);
-        std::vector<float> one(values.begin() + static_cast<ptrdiff_t>(at * 9 * 128), values.begin() + static_cast<ptrdiff_t>((at + 1) * 9 * 128));
+        std::vector<float> one(values.begin() + static_cast<ptrdiff_t>(at * 9 * 128),
+                               values.begin() + static_cast<ptrdiff_t>((at + 1) * 9 * 128));
         auto alone = b.engine.infer("har", {}, {Tensor::fp32("input", {1, 9, 128}, one)});
         auto together = b.engine.infer("har", {}, {all});
         if (!alone.ok() || !together.ok() || together->outputs[0].floats() != expected ||
-            !std::equal(expected.begin() + static_cast<ptrdiff_t>(at * 6), expected.begin() + static_cast<ptrdiff_t>(at * 6 + 6),
+            !std::equal(expected.begin() + static_cast<ptrdiff_t>(at * 6),
+                        expected.begin() + static_cast<ptrdiff_t>(at * 6 + 6),
                         alone->outputs[0].floats().begin())) {
           ++wrong;
         }
@@ -164,7 +167,8 @@ TEST_CASE("torch runtime: fifty swaps under load fail no request and free what t
   for (const auto& session : old) CHECK(session.expired());
 }
 
-TEST_CASE("torch runtime: what LibTorch throws is an error of the request, and the next request is answered") {
+TEST_CASE(
+    "torch runtime: what LibTorch throws is an error of the request, and the next request is answered") {
   Bench b;
   b.serve("throws", 1);
   std::vector<float> loud(32, 9.0f);
