@@ -104,8 +104,9 @@ class Loops {
   // Names of the loops that did not end in time.
   std::string join(Duration timeout) {
     std::string late;
+    const SteadyTime end = system_clock().steady() + timeout;
     for (auto& loop : loops_) {
-      if (!loop->join(timeout)) late += (late.empty() ? "" : ", ") + loop->name();
+      if (!loop->join(std::max(Duration::zero(), end - system_clock().steady()))) late += (late.empty() ? "" : ", ") + loop->name();
     }
     return late;
   }
@@ -151,6 +152,7 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
     std::fprintf(stderr, "skerryd: %s\n", server.error().message.c_str());
     return 1;
   }
+  Loops loops(**node);
   std::vector<std::thread> servers;
   for (uint32_t i = 0; i < std::max(1u, config.node.http.threads); ++i) {
     servers.emplace_back([&] {
@@ -158,7 +160,6 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
       (*server)->run();
     });
   }
-  Loops loops(**node);
   std::printf("skerryd: listening on http://%s:%u\n", config.node.http.address.c_str(), (*server)->port());
   std::fflush(stdout);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -72,7 +73,7 @@ inline std::string imu_lines(int64_t from_ns, int records, double level, const s
 
 class RestFixture {
  public:
-  explicit RestFixture(config::Config (*change)(config::Config) = nullptr) {
+  explicit RestFixture(const std::function<config::Config(config::Config)>& change = {}) {
     toy_package(dir_ / "models", 1);
     config::Config config = node_config(dir_.path());
     if (change) config = change(config);
