@@ -38,7 +38,7 @@ Result<Gateway> serve_pump(const Places& places, const std::filesystem::path& fo
   SKERRY_ASSIGN(gateway.base, base_model(gateway.feed, {}, training, places.cache));
   DaemonOptions options;
   options.learning =
-      "check_interval = \"100ms\"\nidle_for = \"100ms\"\nidle_cpu_below = 0.99\nbusy_cpu_above = 1.0\nidle_requests_below = 100000\n"
+      "check_interval = \"100ms\"\nidle_for = \"100ms\"\nidle_cpu_below = 1.0\nbusy_cpu_above = 1.0\nidle_requests_below = 100000\n"
       "busy_requests_above = 200000\nholdout_stretch = \"10s\"\n";
   gateway.daemon = std::make_unique<Daemon>(folder, options);
   SKERRY_TRY(inference::install_package(gateway.base.folder, gateway.daemon->models(), kPackageBytesMax));

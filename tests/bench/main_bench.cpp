@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
 #include "tests/e2e/support/process.h"
+#include "tests/support/real_data.h"
 
 namespace {
 
@@ -33,8 +35,37 @@ struct Measurement {
   std::function<Result<std::vector<Figure>>(Size, const Places&)> measure;
 };
 
+Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
+  std::vector<Figure> figures = {{"main.base_int8", 0, "%", 92, Better::higher},
+                                 {"main.base_int8_loss", 0, "points", 0.5, Better::lower},
+                                 {"main.personalised_own", 0, "%", 98.5, Better::higher},
+                                 {"main.personalised_others_loss", 0, "points", 1, Better::lower}};
+  AccuracyOptions options;
+  options.data = test::real_data("motionsense");
+  if (options.data.empty()) {
+    for (Figure& figure : figures) figure.skipped = "MotionSense is not there (set SKERRY_TEST_DATA)";
+    return figures;
+  }
+  options.scratch = places.work / "accuracy";
+  options.worker = e2e::program_folder() / "skerry-worker";
+  options.progress = [](const std::string& line) { std::cout << "# " << line << std::endl; };
+  if (size == Size::smoke) {
+    options.personalised_max = 1;
+    options.epochs = 1;
+  }
+  fs::create_directories(options.scratch);
+  SKERRY_ASSIGN(Accuracy measured, measure_accuracy(options));
+  figures[0].value = measured.base_int8;
+  figures[1].value = measured.base_fp32 - measured.base_int8;
+  figures[2].value = measured.own_after;
+  figures[2].peer = Peer{"base", measured.own_after / measured.own_before};
+  figures[3].value = measured.others_before - measured.others_after;
+  for (Figure& figure : figures) figure.judged = size == Size::full;
+  return figures;
+}
+
 std::vector<Measurement> main_area() {
-  return {{"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
+  return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
 
 }  // namespace

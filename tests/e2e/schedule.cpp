@@ -45,14 +45,26 @@ class Schedule {
  private:
   Status step_once() {
     switch (random_.below(12)) {
-      case 0: proxy_->down(); ++outcome_.outages; break;
-      case 1: proxy_->blackhole(); ++outcome_.outages; break;
+      case 0: outage([&] { proxy_->down(); }); break;
+      case 1: outage([&] { proxy_->blackhole(); }); break;
       case 2:
-      case 3: proxy_->pass(); break;
-      case 4: proxy_->swallow_responses(1 + static_cast<int>(random_.below(3))); break;
-      case 5: proxy_->hang_responses(1); break;
-      case 6: proxy_->cut_request_after(1 + random_.below(4000)); break;
-      case 7: proxy_->cut_response_after(random_.below(120)); break;
+      case 3: link_up(); break;
+      case 4:
+        link_up();
+        proxy_->swallow_responses(1 + static_cast<int>(random_.below(3)));
+        break;
+      case 5:
+        link_up();
+        proxy_->hang_responses(1);
+        break;
+      case 6:
+        link_up();
+        proxy_->cut_request_after(1 + random_.below(4000));
+        break;
+      case 7:
+        link_up();
+        proxy_->cut_response_after(random_.below(120));
+        break;
       case 8: SKERRY_TRY(kill_node()); break;
       case 9: SKERRY_TRY(kill_hub()); break;
       default: break;
@@ -60,6 +72,17 @@ class Schedule {
     for (uint64_t n = random_.below(4); n > 0; --n) write(random_batch());
     pause(random_.below(80));
     return {};
+  }
+
+  template <typename Break>
+  void outage(Break break_link) {
+    break_link();
+    link_is_up_ = false;
+    ++outcome_.outages;
+  }
+  void link_up() {  // faults that still wait for their request stay in force
+    if (!link_is_up_) proxy_->pass();
+    link_is_up_ = true;
   }
 
   // While a writer is busy, so that some records are acknowledged, some not, and one batch is anyone's guess.
@@ -165,6 +188,7 @@ class Schedule {
   RecordSet acknowledged_, unknown_;
   ScheduleOutcome outcome_;
   int64_t time_ns_ = 0;
+  bool link_is_up_ = true;
 };
 
 }  // namespace
