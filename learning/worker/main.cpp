@@ -63,7 +63,7 @@ int work(const std::string& verb, const std::filesystem::path& folder) {
 }
 
 // The thread pools read these when they are loaded, before main(). Threads that spin while they wait would burn the time that a
-// lowest-priority process is not even given: measured five times slower on a busy machine. So they are set, and the program starts anew.
+// lowest-priority process is not even given; on a busy machine a job was seen to crawl. So they are set, and the program starts anew.
 void settle_thread_pools(char** argv) {
   if (::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("OMP_WAIT_POLICY", "passive", 1);

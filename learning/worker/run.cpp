@@ -77,14 +77,7 @@ void measure(const ExampleSet& set, inference::WindowSpec& window) {
 }
 
 void normalise(ExampleSet& set, const inference::WindowSpec& window) {
-  for (LabelledWindow& w : set.windows) {
-    for (uint32_t c = 0; c < set.channels; ++c) {
-      for (uint32_t r = 0; r < set.rows; ++r) {
-        float& value = w.data[c * set.rows + r];
-        value = (value - window.mean[c]) / window.deviation[c];
-      }
-    }
-  }
+  for (LabelledWindow& w : set.windows) inference::normalise(window, w.data.data(), 1);
 }
 
 // Exemplars with as equal a number per class as there are, drawn by the job's seed.
