@@ -28,8 +28,8 @@ struct JobSpec {
   // trained from the parent again as target.training says.
   uint32_t full_epochs = 5;
   double full_learning_rate = 1e-3;
-  double augment = 0.2;            // fit: random gain and offset of each channel of a window, in its deviations, as sensors differ
-  double rotate = 0.3;             // fit: random rotation, in radians, of fields that are one vector (..x, ..y, ..z), as sensors are mounted
+  double augment = 0.2;            // random gain and offset of each channel of a window, in its deviations, as sensors differ
+  double rotate = 0.3;             // random rotation, in radians, of fields that are one vector (..x, ..y, ..z), as sensors are mounted
   double replay_weight = 1.0;      // loss on replayed reference examples
   double distill_weight = 2.0;     // Learning without Forgetting (Li & Hoiem 2016) on them
   uint32_t reference_examples = 600;  // fit: how many exemplars to keep in the package

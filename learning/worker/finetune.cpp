@@ -7,6 +7,7 @@
 #include <cmath>
 #include <new>
 
+#include "learning/worker/other_sensors.h"
 #include "learning/worker/schedule.h"
 #include "learning/worker/tensors.h"
 #include "learning/worker/train.h"
@@ -39,12 +40,15 @@ Result<Parameters> parameters_of(torch::jit::Module& module) {
   return out;
 }
 
-// Labels of own and replayed windows, and not to answer otherwise than the parent on the replayed ones.
+// Labels of own and replayed windows, and not to answer otherwise than the parent on the replayed ones. All are seen as other sensors
+// would have seen them, as in the training of the base: without that a fine-tuning unlearns to look past the difference, and
+// people other than the node's own pay for it.
 class Loss {
  public:
   Loss(const TrainInputs& inputs, torch::jit::Module& module)
       : module_(module),
         spec_(inputs.spec),
+        other_sensors_(inputs.spec),
         x_(windows_tensor(inputs.train)),
         y_(labels_tensor(inputs.train)),
         reference_x_(windows_tensor(inputs.reference)),
@@ -56,14 +60,14 @@ class Loss {
   at::Tensor operator()(const at::Tensor& rows, Random& random) {
     at::Tensor x = x_.index_select(0, rows), y = y_.index_select(0, rows);
     int64_t references = reference_x_.size(0);
-    if (references == 0) return torch::cross_entropy_loss(forward(module_, x), y);
+    if (references == 0) return torch::cross_entropy_loss(forward(module_, other_sensors_(x, random)), y);
     int64_t count = std::min<int64_t>(references, spec_.batch_size);
     at::Tensor drawn = torch::empty({count}, torch::kInt64);
     for (int64_t i = 0; i < count; ++i) {
       drawn.data_ptr<int64_t>()[i] = static_cast<int64_t>(random.below(static_cast<uint64_t>(references)));
     }
     // One pass over both halves: the interpreter and the kernels are paid once.
-    at::Tensor answers = forward(module_, torch::cat({x, reference_x_.index_select(0, drawn)}));
+    at::Tensor answers = forward(module_, other_sensors_(torch::cat({x, reference_x_.index_select(0, drawn)}), random));
     at::Tensor own = answers.slice(0, 0, x.size(0)), replayed = answers.slice(0, x.size(0));
     at::Tensor divergence = torch::kl_div(torch::log_softmax(replayed / kTemperature, 1), teacher_.index_select(0, drawn)) *
                             replayed.size(1);  // kl_div's mean is over elements, ours over examples
@@ -75,10 +79,12 @@ class Loss {
  private:
   torch::jit::Module& module_;
   const JobSpec& spec_;
+  OtherSensors other_sensors_;
   at::Tensor x_, y_, reference_x_, reference_y_, teacher_;
 };
 
-// 1 for the `share` of all parameters that moved most, 0 for the rest.
+// 1 for the `share` of all parameters that moved most, 0 for the rest. By absolute moves: in units of its tensor's scale they fit the
+// own windows as well and disturbed other people more (MotionSense).
 std::vector<at::Tensor> masks_of_largest(const Parameters& parameters, double share) {
   std::vector<at::Tensor> moves, masks;
   for (size_t i = 0; i < parameters.tensors.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <new>
 
+#include "learning/worker/other_sensors.h"
 #include "learning/worker/schedule.h"
 #include "learning/worker/tensors.h"
 #include "learning/worker/train.h"
@@ -53,57 +54,6 @@ Network make_network(int64_t channels, int64_t classes, uint64_t seed) {
   return network;
 }
 
-// Windows as slightly different sensors would have seen them: another gain and offset per channel, and turned a little where
-// three fields are one vector. x is normalised, [n, channels, rows].
-class OtherSensors {
- public:
-  explicit OtherSensors(const JobSpec& spec) : gain_(spec.augment), angle_(spec.rotate) {
-    const inference::WindowSpec& window = spec.target.window;
-    mean_ = torch::tensor(window.mean).reshape({1, -1, 1});
-    deviation_ = torch::tensor(window.deviation).reshape({1, -1, 1});
-    auto ends = [&](size_t i, char c) { return i < window.fields.size() && window.fields[i].ends_with(c); };
-    for (size_t i = 0; i < window.fields.size(); ++i) {
-      if (ends(i, 'x') && ends(i + 1, 'y') && ends(i + 2, 'z')) vectors_.push_back(static_cast<int64_t>(i));
-    }
-  }
-
-  at::Tensor operator()(at::Tensor x, Random& random) const {
-    if (angle_ > 0 && !vectors_.empty()) x = turned(x, random);
-    if (gain_ <= 0) return x;
-    at::Tensor gain = torch::empty({x.size(0), x.size(1), 1}), offset = torch::empty({x.size(0), x.size(1), 1});
-    for (int64_t i = 0; i < gain.numel(); ++i) {
-      gain.data_ptr<float>()[i] = static_cast<float>(1 + gain_ * random.normal());
-      offset.data_ptr<float>()[i] = static_cast<float>(gain_ * random.normal());
-    }
-    return x * gain + offset;
-  }
-
- private:
-  // The device as a whole is turned: every vector of a window by the same rotation.
-  at::Tensor turned(const at::Tensor& x, Random& random) const {
-    at::Tensor rotations = torch::empty({x.size(0), 3, 3});
-    for (int64_t n = 0; n < x.size(0); ++n) {
-      double a = angle_ * random.normal(), b = angle_ * random.normal(), c = angle_ * random.normal();
-      double theta = std::sqrt(a * a + b * b + c * c), s = theta > 0 ? std::sin(theta) / theta : 1;
-      double k = theta > 0 ? (1 - std::cos(theta)) / (theta * theta) : 0.5;  // Rodrigues' formula
-      double r[9] = {1 - k * (b * b + c * c), k * a * b - s * c,         k * a * c + s * b,
-                     k * a * b + s * c,       1 - k * (a * a + c * c),   k * b * c - s * a,
-                     k * a * c - s * b,       k * b * c + s * a,         1 - k * (a * a + b * b)};
-      for (int i = 0; i < 9; ++i) rotations.data_ptr<float>()[9 * n + i] = static_cast<float>(r[i]);
-    }
-    at::Tensor raw = x * deviation_ + mean_;
-    for (int64_t first : vectors_) {
-      at::Tensor vector = raw.slice(1, first, first + 3);
-      vector.copy_(torch::bmm(rotations, vector));
-    }
-    return (raw - mean_) / deviation_;
-  }
-
-  double gain_, angle_;
-  at::Tensor mean_, deviation_;
-  std::vector<int64_t> vectors_;  // index of each vector's first field
-};
-
 at::Tensor forward_training(Network& network, at::Tensor x) {
   for (size_t i = 0; i < kConvolutions; ++i) {
     Convolution& c = network.convolutions[i];
@@ -115,12 +65,28 @@ at::Tensor forward_training(Network& network, at::Tensor x) {
   return torch::linear(x.mean(-1), network.head_weight, network.head_bias);
 }
 
+// Layers carry the names that torch.nn gives them: by these names the passes of quantization know a convolution with its relu,
+// observe only what comes out of both and make one kernel of them.
+constexpr const char* kConvolutionClass = "__torch__.torch.nn.modules.conv.Conv1d";
+constexpr const char* kLinearClass = "__torch__.torch.nn.modules.linear.Linear";
+constexpr const char* kReluClass = "__torch__.torch.nn.modules.activation.ReLU";
+
 torch::jit::Module layer(const std::string& name, const at::Tensor& weight, const at::Tensor& bias, const std::string& forward) {
   torch::jit::Module module(name);
   module.register_attribute("training", c10::BoolType::get(), false);
   module.register_parameter("weight", weight.detach().clone().set_requires_grad(true), false);
   module.register_parameter("bias", bias.detach().clone().set_requires_grad(true), false);
   module.define(forward);
+  return module;
+}
+
+torch::jit::Module relu() {
+  torch::jit::Module module(kReluClass);
+  module.register_attribute("training", c10::BoolType::get(), false);
+  module.define(R"JIT(
+def forward(self, x: Tensor) -> Tensor:
+  return torch.relu(x)
+)JIT");
   return module;
 }
 
@@ -133,21 +99,22 @@ torch::jit::Module folded(const Network& network) {
     at::Tensor factor = c.gamma / torch::sqrt(c.variance + kBatchNormEpsilon);
     at::Tensor weight = c.weight * factor.reshape({-1, 1, 1});
     at::Tensor bias = (c.bias - c.mean) * factor + c.beta;
-    std::string name = "conv" + std::to_string(i + 1);
-    module.register_module(name, layer("Conv1d_" + std::to_string(i + 1), weight, bias, R"JIT(
+    std::string number = std::to_string(i + 1);
+    module.register_module("conv" + number, layer(kConvolutionClass, weight, bias, R"JIT(
 def forward(self, x: Tensor) -> Tensor:
   return torch.conv1d(x, self.weight, self.bias, [1], [2], [1], 1)
 )JIT"));
+    module.register_module("relu" + number, relu());
   }
-  module.register_module("head", layer("Linear_head", network.head_weight, network.head_bias, R"JIT(
+  module.register_module("head", layer(kLinearClass, network.head_weight, network.head_bias, R"JIT(
 def forward(self, x: Tensor) -> Tensor:
   return torch.linear(x, self.weight, self.bias)
 )JIT"));
   module.define(R"JIT(
 def forward(self, x: Tensor) -> Tensor:
-  x = torch.max_pool1d(torch.relu(self.conv1.forward(x)), [2], [2], [0], [1], False)
-  x = torch.max_pool1d(torch.relu(self.conv2.forward(x)), [2], [2], [0], [1], False)
-  x = torch.relu(self.conv3.forward(x))
+  x = torch.max_pool1d(self.relu1.forward(self.conv1.forward(x)), [2], [2], [0], [1], False)
+  x = torch.max_pool1d(self.relu2.forward(self.conv2.forward(x)), [2], [2], [0], [1], False)
+  x = self.relu3.forward(self.conv3.forward(x))
   return self.head.forward(torch.mean(x, [-1], False))
 )JIT");
   return module;
