@@ -59,11 +59,12 @@ class [[nodiscard]] Result {
     SKERRY_CHECK(ok(), "value() of a failed Result: {}", std::get<1>(state_).message);
     return std::get<0>(state_);
   }
-  T&& value() && { return std::move(value()); }
+  // By value, so that `for (auto& x : f().value())` walks over something that lives.
+  T value() && { return std::move(value()); }
   T value_or(T other) const { return ok() ? std::get<0>(state_) : std::move(other); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(value()); }
+  T operator*() && { return std::move(value()); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 

@@ -32,11 +32,13 @@ struct GateSpec {
   double reference_loss_max = 0.01;    // on the pinned reference examples
 };
 
+// Sparsity and rate chosen on MotionSense, on four people left out of the eighteen of the base: 2 % at twice the rate fits the owner worse
+// and disturbs others as much.
 struct TrainingSpec {
   uint32_t labels_min = 60;            // new training examples since the last job that make one worthwhile
-  double sparsity = 0.02;              // share of parameters that a fine-tuning changes; 1 = all
+  double sparsity = 0.05;              // share of parameters that a fine-tuning changes; 1 = all
   uint32_t epochs = 8;
-  double learning_rate = 4e-3;
+  double learning_rate = 2e-3;
 };
 
 struct PackageInfo {

@@ -15,9 +15,6 @@ namespace fs = std::filesystem;
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 constexpr uint64_t kProgressBytesMax = 4096;
 
-// How the model will be fine-tuned on a node. Chosen on MotionSense, on four people left out of the eighteen of the base: more parameters
-// at half the rate of the package's defaults fit their owner better and disturb others about as little.
-constexpr double kFinetuneSparsity = 0.05, kFinetuneLearningRate = 2e-3;
 
 bool names_value(const std::string& comma_list, const std::string& value) {
   for (size_t at = 0; at <= comma_list.size();) {
@@ -75,8 +72,6 @@ Result<Fitted> fit(const FitOptions& options) {
   spec.target.version = options.version;
   spec.target.architecture = "cnn1d";
   spec.target.engine = "onednn";  // the worker writes the one it used
-  spec.target.training.sparsity = kFinetuneSparsity;
-  spec.target.training.learning_rate = kFinetuneLearningRate;
   spec.target.labels = labels_of(recordings);
   SKERRY_ASSIGN(spec.target.window, window_spec_of(recordings, options.rows, options.stride));
   SKERRY_ASSIGN(learning::ExampleSet train, windows_of(recordings, spec.target.window, spec.target.labels,

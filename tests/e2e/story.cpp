@@ -50,7 +50,7 @@ class Story {
     if (options_.data.empty()) {
       SKERRY_ASSIGN(feed_, pump_feed(options_.seed));
     } else {
-      SKERRY_ASSIGN(feed_, motionsense_feed(options_.data, 4));
+      SKERRY_ASSIGN(feed_, motionsense_feed(options_.data, options_.user));
     }
     inference::GateSpec gate;
     gate.examples_min = 30;

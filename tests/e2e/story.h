@@ -16,7 +16,8 @@ struct StoryOptions {
   std::filesystem::path work;   // an empty folder for everything that the programs write
   std::filesystem::path cache;  // where base models are kept between runs
   bool quiet = false;           // only failed checks and the summary
-  uint64_t seed = 1;
+  uint64_t seed = 1;            // of the pump
+  int user = 21;                // of MotionSense: whom the base has never seen
 };
 
 struct StoryCheck {

@@ -11,12 +11,13 @@
 namespace {
 
 constexpr const char* kUsage =
-    "skerry-story [--data DIR] [--cache DIR] [--keep DIR] [--quiet] [--seed N]\n"
+    "skerry-story [--data DIR] [--cache DIR] [--keep DIR] [--quiet] [--seed N] [--user N]\n"
     "  --data DIR   MotionSense (motionsense_A_i16.npy, index.csv, meta.json); without it a simulated pump\n"
     "  --cache DIR  keeps the fitted base model for the next run\n"
     "  --keep DIR   keeps everything that the programs wrote, in an empty or new folder\n"
     "  --quiet      prints failed checks and the summary only\n"
-    "  --seed N     of the pump\n";
+    "  --seed N     of the pump\n"
+    "  --user N     of MotionSense: whom the base has never seen (not 1, 2, 3, 5, 6, 7)\n";
 
 }  // namespace
 
@@ -31,6 +32,7 @@ int main(int argc, char** argv) {
     else if (word == "--cache" && more) options.cache = argv[++i];
     else if (word == "--keep" && more) keep = argv[++i];
     else if (word == "--seed" && more) options.seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (word == "--user" && more) options.user = std::atoi(argv[++i]);
     else if (word == "--quiet") options.quiet = true;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
