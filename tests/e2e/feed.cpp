@@ -237,8 +237,9 @@ Result<inference::Package> base_model(const Feed& feed, const inference::GateSpe
   for (size_t i = 0; i < feed.base_train.windows.size(); i += 1 + feed.base_train.windows.size() / 256) {
     calibration.windows.push_back({feed.base_train.windows[i].data, -1});
   }
-  // The name says everything that the package depends on, so a cached one is never a wrong one.
-  std::string ingredients = to_toml(spec.target) + feed.key + learning::encode_examples(feed.base_train).substr(0, 1 << 20);
+  // The name says everything that the package depends on, the worker included, so a cached one is never a wrong one.
+  SKERRY_ASSIGN(const std::string worker_digest, sha256_file(program_folder() / "skerry-worker", kPackageBytesMax));
+  std::string ingredients = to_toml(spec.target) + worker_digest + feed.key + learning::encode_examples(feed.base_train).substr(0, 1 << 20);
   const std::filesystem::path place = cache / (feed.key + "-" + sha256_hex(ingredients).substr(0, 16));
   const std::filesystem::path installed = place / feed.model / "1";
   if (auto package = inference::Package::open(installed, kPackageBytesMax); package.ok()) return package;
