@@ -81,13 +81,6 @@ bool fits(const Example& example, const inference::PackageInfo& info) {
 }  // namespace
 
 struct Learner::Impl {
-  // Counting examples reads them all, so it is only done again when enough new ones came to change the answer.
-  struct Counted {
-    uint64_t watermark = 0, total = 0;
-    uint64_t next_total = 0;
-    uint64_t train_new = 0, holdout = 0;
-  };
-
   storage::Store& store;
   inference::Engine& engine;
   Models& models;
@@ -103,7 +96,6 @@ struct Learner::Impl {
   bool recovered = false;
   uint64_t last_requests = 0;
   SteadyTime last_sampled{};
-  std::map<std::string, Counted> counted;
 
   mutable std::mutex mutex;  // guards the two below
   LearnerStatus status;
@@ -184,24 +176,13 @@ struct Learner::Impl {
     }
   }
 
-  Result<Counted> count_examples(const inference::PackageInfo& info) {
-    SKERRY_ASSIGN(uint64_t after, watermark(info.name));
-    SKERRY_ASSIGN(uint64_t total, store.example_count(info.name, storage::ExampleId::none));
-    Counted& known = counted[info.name];
-    if (known.watermark == after && known.total <= total && total < known.next_total) return known;
-    SKERRY_ASSIGN(std::vector<Example> examples, store.examples(info.name, kExamplesMax));
-    known = {};
-    known.watermark = after;
-    known.total = total;
-    for (const Example& example : examples) {
-      if (!fits(example, info)) continue;
-      if (example.role == storage::ExampleRole::holdout) ++known.holdout;
-      if (example.role == storage::ExampleRole::train && number(example.id) > after) ++known.train_new;
-    }
-    uint64_t missing_train = known.train_new < info.training.labels_min ? info.training.labels_min - known.train_new : 0;
-    uint64_t missing_holdout = known.holdout < info.gate.examples_min ? info.gate.examples_min - known.holdout : 0;
-    known.next_total = total + std::max<uint64_t>({1, missing_train, missing_holdout});
-    return known;
+  Status count_examples(const std::string& model, TriggerInputs& inputs) {
+    SKERRY_ASSIGN(const uint64_t seen, watermark(model));
+    SKERRY_ASSIGN(const storage::ExampleCounts all, store.example_counts(model, storage::ExampleId::none));
+    SKERRY_ASSIGN(const storage::ExampleCounts fresh, store.example_counts(model, storage::ExampleId{seen}));
+    inputs.holdout_examples = all.holdout;
+    inputs.new_examples = fresh.train;
+    return {};
   }
 
   // --- one step of each kind
@@ -265,15 +246,13 @@ struct Learner::Impl {
     for (const auto& loaded : engine.loaded()) {
       const inference::PackageInfo& info = loaded->package.info;
       if (engine.serving(info.name) != info.version) continue;
-      Result<Counted> counts = count_examples(info);
-      if (!counts.ok()) {
-        why = counts.error().message;
+      TriggerInputs inputs;
+      Status counted = count_examples(info.name, inputs);
+      if (!counted.ok()) {
+        why = counted.error().message;
         continue;
       }
-      TriggerInputs inputs;
       inputs.load = load;
-      inputs.new_examples = counts->train_new;
-      inputs.holdout_examples = counts->holdout;
       inputs.labels_min = info.training.labels_min;
       inputs.holdout_min = info.gate.examples_min;
       {

@@ -68,7 +68,7 @@ class Store {
   virtual Result<std::vector<Label>> labels(const std::string& model, size_t count_max) const = 0;  // newest first
   // The newest count_max, by id.
   virtual Result<std::vector<Example>> examples(const std::string& model, size_t count_max) const = 0;
-  virtual Result<uint64_t> example_count(const std::string& model, ExampleId after) const = 0;  // ids above `after`
+  virtual Result<ExampleCounts> example_counts(const std::string& model, ExampleId after) const = 0;  // ids above `after`
   virtual LiveScore live_score(const std::string& model, uint32_t version) const = 0;
 
   // --- models and notes

@@ -114,6 +114,12 @@ struct LiveScore {
   bool operator==(const LiveScore&) const = default;
 };
 
+struct ExampleCounts {
+  uint64_t train = 0;
+  uint64_t holdout = 0;
+  uint64_t all() const { return train + holdout; }
+};
+
 struct OutboxEntry {  // to be queued as it is, e.g. a model delta
   OutboxClass outbox_class = OutboxClass::diagnostics;
   EntryKind kind = EntryKind::model_event;

@@ -5,20 +5,6 @@
 #include "node/fit/fit.h"
 
 namespace skerry::cli {
-namespace {
-
-// The worker's progress is a line of JSON; other lines are for people already.
-std::string progress_text(const std::string& line) {
-  auto progress = nlohmann::json::parse(line, nullptr, false);
-  if (!progress.is_object() || !progress.contains("phase")) return line;
-  const std::string phase = progress.value("phase", "");
-  const int epochs = progress.value("epochs", 0);
-  if (epochs == 0) return phase == "quantize" ? "quantizing to int8" : phase == "judge" ? "judging" : phase;
-  return fmt::format("{}: epoch {} of {}, loss {:.3f}", phase, progress.value("epoch", 0), epochs, progress.value("loss", 0.0));
-}
-
-}  // namespace
-
 int fit(const Common& common, const FitOptions& options) {
   node::FitOptions fit;
   fit.model = options.model;
@@ -33,7 +19,7 @@ int fit(const Common& common, const FitOptions& options) {
   if (options.rows > 0) fit.rows = options.rows;
   if (options.stride > 0) fit.stride = options.stride;
   if (options.epochs > 0) fit.epochs = options.epochs;
-  fit.progress = [](const std::string& line) { std::fprintf(stderr, "skerry fit: %s\n", progress_text(line).c_str()); };
+  fit.progress = [](const std::string& line) { std::fprintf(stderr, "skerry fit: %s\n", line.c_str()); };
   auto fitted = node::fit(fit);
   if (!fitted.ok()) return failed(common, fitted.error());
   const auto& gate = fitted->report.gate;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/file.h"
@@ -15,6 +16,15 @@ namespace fs = std::filesystem;
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 constexpr uint64_t kProgressBytesMax = 4096;
 
+// The worker's progress is a line of JSON.
+std::string progress_text(const std::string& line) {
+  auto progress = nlohmann::json::parse(line, nullptr, false);
+  if (!progress.is_object() || !progress.contains("phase")) return line;
+  const std::string phase = progress.value("phase", "");
+  const int epochs = progress.value("epochs", 0);
+  if (epochs == 0) return phase == "quantize" ? "quantizing to int8" : phase == "judge" ? "judging" : phase;
+  return fmt::format("{}: epoch {} of {}, loss {:.3f}", phase, progress.value("epoch", 0), epochs, progress.value("loss", 0.0));
+}
 
 bool names_value(const std::string& comma_list, const std::string& value) {
   for (size_t at = 0; at <= comma_list.size();) {
@@ -46,7 +56,10 @@ Result<learning::JobResult> run_job_folder(const fs::path& folder, const fs::pat
     }
     if (progress) {
       Result<std::string> line = read_file(folder / "progress.json", kProgressBytesMax);
-      if (line.ok() && *line != last) progress(last = *line);
+      if (line.ok() && *line != last) {
+        last = *line;
+        progress(progress_text(last));
+      }
     }
     std::this_thread::sleep_for(kPollInterval);
   }

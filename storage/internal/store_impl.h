@@ -37,7 +37,7 @@ class StoreImpl final : public Store {
                                               TimeRange windows_within, size_t count_max) const override;
   Result<std::vector<Label>> labels(const std::string& model, size_t count_max) const override;
   Result<std::vector<Example>> examples(const std::string& model, size_t count_max) const override;
-  Result<uint64_t> example_count(const std::string& model, ExampleId after) const override;
+  Result<ExampleCounts> example_counts(const std::string& model, ExampleId after) const override;
   LiveScore live_score(const std::string& model, uint32_t version) const override;
   Result<std::vector<ModelVersion>> versions(const std::string& model) const override;
   Result<std::optional<std::string>> note(const std::string& name) const override;

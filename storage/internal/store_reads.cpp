@@ -133,15 +133,17 @@ Result<std::vector<Example>> StoreImpl::examples(const std::string& model, size_
   return out;
 }
 
-Result<uint64_t> StoreImpl::example_count(const std::string& model, ExampleId after) const {
+Result<ExampleCounts> StoreImpl::example_counts(const std::string& model, ExampleId after) const {
   const std::string last = key::example_of_model(model, ExampleId{UINT64_MAX});
-  uint64_t count = 0;
+  ExampleCounts counts;
   auto it = db_->iterate(kExamples);
   const uint64_t from = number(after) == UINT64_MAX ? UINT64_MAX : number(after) + 1;
-  for (it->Seek(key::example_of_model(model, ExampleId{from})); it->Valid() && it->key().compare(last) <= 0; it->Next())
-    ++count;
+  for (it->Seek(key::example_of_model(model, ExampleId{from})); it->Valid() && it->key().compare(last) <= 0; it->Next()) {
+    Reader row(view(it->value()));
+    (static_cast<ExampleRole>(row.u8()) == ExampleRole::train ? counts.train : counts.holdout) += 1;
+  }
   if (!it->status().ok()) return db_->error(it->status(), "count examples");
-  return count;
+  return counts;
 }
 
 LiveScore StoreImpl::live_score(const std::string& model, uint32_t version) const {

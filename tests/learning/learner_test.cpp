@@ -203,6 +203,22 @@ TEST_CASE("learner: by hand it trains with fewer labels, and when switched off n
     island.run(10);
     CHECK(island.script.started == 1);
   }
+  SECTION("by hand, whatever was counted before") {
+    inference::PackageInfo patient = island.info(1);
+    patient.training.labels_min = 1'000'000;
+    inference::test::make_package(island.dir.path() / "models" / "toy" / "1", patient, "linear 1");
+    island.start();
+    island.feed(4);
+    island.run(3);
+    CHECK(island.learner->status().why.find("held-out examples: 0 of 2") != std::string::npos);
+    island.label_all();
+    island.run(3);
+    CHECK(island.learner->status().why.find("waits for labels") != std::string::npos);
+    CHECK(island.script.started == 0);
+    island.learner->train_now("toy");
+    island.run(10);
+    CHECK(island.script.started == 1);
+  }
   SECTION("off") {
     island.options.enabled = false;
     island.start();

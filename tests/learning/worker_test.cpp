@@ -101,6 +101,7 @@ JobSpec finetune_spec(const inference::Package& parent) {
   spec.target.version = 2;
   spec.target.parent = 1;
   spec.target.training.sparsity = 0.05;
+  spec.target.training.learning_rate = 4e-3;  // few windows, far from the base: few steps must do
   spec.seed = 5;
   return spec;
 }

@@ -85,7 +85,7 @@ TEST_CASE("story: a pump that knows its condition plays the operator, and the la
   CHECK(status.predictions >= 90);
   CHECK(status.labels >= 70);  // all but the stretch under way, and windows that straddle two
   CHECK(s.node().store().live_score("pump", 1).labelled == status.labels);
-  CHECK(s.node().store().example_count("pump", storage::ExampleId::none).value() > 0);
+  CHECK(s.node().store().example_counts("pump", storage::ExampleId::none).value().all() > 0);
   s.run_until_quiet();
   auto at_cloud = s.cloud.received_once();
   CHECK(std::count_if(at_cloud.begin(), at_cloud.end(), [](const std::string& text) { return text.rfind("label ", 0) == 0; }) >=

@@ -182,14 +182,14 @@ TEST_CASE("ledger: an example of the same window replaces the earlier one, and t
   Fixture f;
   const ExampleId first = f.example(100, 1, 0.5f), other = f.example(200, 1, 0.75f);
   CHECK(f.example(100, 1, 0.5f) == first);
-  CHECK(f.store->example_count("har", ExampleId::none).value() == 2);
+  CHECK(f.store->example_counts("har", ExampleId::none).value().all() == 2);
   const ExampleId replaced = f.example(100, 2, 0.5f);
   CHECK(number(replaced) > number(other));
   CHECK(f.kept() == std::vector<float>{0.75f, 0.5f});
-  CHECK(f.store->example_count("har", ExampleId::none).value() == 2);
-  CHECK(f.store->example_count("har", other).value() == 1);
-  CHECK(f.store->example_count("har", replaced).value() == 0);
-  CHECK(f.store->example_count("other", ExampleId::none).value() == 0);
+  CHECK(f.store->example_counts("har", ExampleId::none).value().all() == 2);
+  CHECK(f.store->example_counts("har", other).value().all() == 1);
+  CHECK(f.store->example_counts("har", replaced).value().all() == 0);
+  CHECK(f.store->example_counts("other", ExampleId::none).value().all() == 0);
   auto examples = f.store->examples("har", 1);
   REQUIRE(examples->size() == 1);  // the newest
   CHECK((*examples)[0].id == replaced);
@@ -204,6 +204,8 @@ TEST_CASE("ledger: above its quota the oldest example of that class and role goe
   f.example(2, 1, 200.f, ExampleRole::holdout);
   for (int i = 0; i < 5; ++i) f.example(10 + i, 1, static_cast<float>(i));
   CHECK(f.kept() == std::vector<float>{100.f, 200.f, 2.f, 3.f, 4.f});
+  CHECK(f.store->example_counts("har", ExampleId::none)->train == 4);
+  CHECK(f.store->example_counts("har", ExampleId::none)->holdout == 1);
   f.open();
   f.example(20, 1, 5.f);
   CHECK(f.kept() == std::vector<float>{100.f, 200.f, 3.f, 4.f, 5.f});
@@ -222,7 +224,7 @@ TEST_CASE("ledger: above its quota the oldest example of that class and role goe
     many.examples.push_back(e);
   }
   REQUIRE(f.store->commit(many).ok());
-  CHECK(f.store->example_count("har", ExampleId::none).value() == 9);
+  CHECK(f.store->example_counts("har", ExampleId::none).value().all() == 9);
   CHECK(f.kept().back() == 59.f);
 }
 
