@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "inference/pipeline.h"
+#include "learning/labels.h"
 #include "plugins/source.h"
 #include "tests/e2e/support/process.h"
 #include "tests/e2e/support/records.h"
@@ -16,6 +17,9 @@ namespace skerry::e2e {
 namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
+// Where the unseen one's records begin. Always the same, as stretches of time decide which examples are held out: the story is the same
+// story each time. The base's begin a day before.
+constexpr int64_t kBegin = 1'760'000'000 * kSecond;
 constexpr uint64_t kPackageBytesMax = 256 << 20;
 #if defined(__x86_64__)
 constexpr const char* kEngine = "onednn";
@@ -120,6 +124,24 @@ Result<learning::ExampleSet> windows_of(const Feed& feed, const std::vector<Piec
   return set;
 }
 
+Result<uint32_t> examples_to_train_on(const Feed& feed, const learning::Options& options) {
+  Batch all;
+  for (const auto* pieces : {&feed.first, &feed.learn}) {
+    for (const Piece& piece : *pieces) append(all, piece.records);
+  }
+  SKERRY_ASSIGN(inference::CutResult cut, inference::cut_windows(feed.window, all));
+  uint32_t count = 0;
+  for (const inference::Window& window : cut.windows) {
+    for (const auto* pieces : {&feed.first, &feed.learn}) {
+      for (const Piece& piece : *pieces) {
+        if (window.range.from_ns < piece.from_ns() || window.range.to_ns > piece.to_ns()) continue;
+        count += learning::example_role(options, feed.series, window.range) == storage::ExampleRole::train;
+      }
+    }
+  }
+  return count;
+}
+
 Result<Feed> pump_feed(uint64_t seed) {
   constexpr int kBaseMachines = 3;
   constexpr size_t kFirst = 10, kLearn = 40, kAfter = 20;  // stretches of the unseen pump: two, eight and four rounds of conditions
@@ -134,8 +156,7 @@ Result<Feed> pump_feed(uint64_t seed) {
   options.seed = seed;
   options.state_length = std::chrono::seconds(6);
   options.script = plugins::kPumpConditions;
-  const int64_t total = static_cast<int64_t>(kFirst + kLearn + kAfter + 2) * options.state_length.count();
-  options.start_ns = 1'760'000'000 * kSecond;  // of the base's pumps: always the same, so that the base can be cached
+  options.start_ns = kBegin - 86'400 * kSecond;
 
   std::vector<Piece> base;
   for (int machine = 1; machine <= kBaseMachines; ++machine) {
@@ -151,7 +172,7 @@ Result<Feed> pump_feed(uint64_t seed) {
   SKERRY_TRY(fit_examples(feed, base));
 
   options.machine = feed.who;
-  options.start_ns = (system_clock().now_ns() - total - 600 * kSecond) / kSecond * kSecond;
+  options.start_ns = kBegin;
   SKERRY_ASSIGN(auto own, pump_pieces(options, kFirst + kLearn + kAfter));
   feed.series = own.front().records.series.text();
   feed.first.assign(own.begin(), own.begin() + kFirst);
@@ -197,9 +218,7 @@ Result<Feed> motionsense_feed(const std::filesystem::path& folder, int user) {
   std::sort(own.begin(), own.end(), [&](const auto* a, const auto* b) {
     return std::tuple(number(*a, "trial"), a->label) < std::tuple(number(*b, "trial"), b->label);
   });
-  int64_t length = 0;
-  for (const auto* recording : own) length += recording->records.times.back() - recording->records.times.front() + 5 * kSecond;
-  int64_t at = (system_clock().now_ns() - length - 600 * kSecond) / kSecond * kSecond;
+  int64_t at = kBegin;
   size_t n = 0;
   for (const auto* recording : own) {
     Piece piece{recording->records, recording->label};

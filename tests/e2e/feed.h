@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "inference/package.h"
 #include "learning/job.h"
+#include "learning/options.h"
 
 namespace skerry::e2e {
 
@@ -39,6 +40,9 @@ Result<Feed> motionsense_feed(const std::filesystem::path& folder, int user);
 
 // All complete windows that lie within one piece, with its label.
 Result<learning::ExampleSet> windows_of(const Feed& feed, const std::vector<Piece>& pieces);
+
+// How many of the windows of `first` and `learn` a node trains on when all are labelled: the others are held out, or lie across an edge.
+Result<uint32_t> examples_to_train_on(const Feed& feed, const learning::Options& options);
 
 // The base model as an installed package: fitted and quantized by skerry-worker, or taken from `cache`, where it is left for the next run.
 Result<inference::Package> base_model(const Feed& feed, const inference::GateSpec& gate, const inference::TrainingSpec& training,

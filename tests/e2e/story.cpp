@@ -24,6 +24,7 @@ namespace {
 using Steady = std::chrono::steady_clock;
 
 constexpr size_t kRowsPerPost = 1000;
+constexpr Duration kHoldoutStretch = std::chrono::seconds(10);
 constexpr milliseconds kCatchUpLimit{30'000}, kLearnLimit{90'000}, kDrainLimit{60'000};
 
 double percent(uint64_t correct, uint64_t of) { return of == 0 ? 0 : 100.0 * static_cast<double>(correct) / static_cast<double>(of); }
@@ -55,10 +56,10 @@ class Story {
     inference::GateSpec gate;
     gate.examples_min = 30;
     inference::TrainingSpec training;
-    // Reached by the labels that are given while the link is down, and only by them.
-    SKERRY_ASSIGN(learning::ExampleSet first, windows_of(feed_, feed_.first));
-    SKERRY_ASSIGN(learning::ExampleSet more, windows_of(feed_, feed_.learn));
-    training.labels_min = static_cast<uint32_t>(first.windows.size() + more.windows.size() / 3);
+    // Reached by the last of the labels that are given while the link is down, so that each telling trains on the same examples.
+    learning::Options learning;
+    learning.holdout_stretch = kHoldoutStretch;
+    SKERRY_ASSIGN(training.labels_min, examples_to_train_on(feed_, learning));
     const auto begin = Steady::now();
     SKERRY_ASSIGN(inference::Package base, base_model(feed_, gate, training, options_.cache));
     feed_.window = base.info.window;
@@ -75,7 +76,8 @@ class Story {
         "request_timeout = \"2s\"\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\nprobe_interval = \"500ms\"\nbatch_max = \"64 KiB\"\n";
     // The story has no hours to wait: learn as soon as there are labels, and take a demo on a busy machine for an idle device.
     daemon.learning =
-        "check_interval = \"200ms\"\nidle_for = \"500ms\"\nidle_cpu_below = 1.0\nbusy_cpu_above = 1.0\nholdout_stretch = \"10s\"\n";
+        "check_interval = \"200ms\"\nidle_for = \"500ms\"\nidle_cpu_below = 1.0\nbusy_cpu_above = 1.0\n"
+        "holdout_stretch = \"" + format_duration(kHoldoutStretch) + "\"\n";
     daemon_.emplace(options_.work / "node", daemon);
     SKERRY_TRY(inference::install_package(base.folder, daemon_->models(), 256 << 20));
     SKERRY_TRY(daemon_->start());
