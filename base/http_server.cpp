@@ -9,7 +9,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -115,7 +115,8 @@ class ReadDeadline {
 
 class BeastServer final : public Server {
  public:
-  BeastServer(const ServerOptions& options, Handler handler) : options_(options), handler_(std::move(handler)) {}
+  BeastServer(const ServerOptions& options, Handler handler)
+      : options_(options), handler_(std::move(handler)), pool_(std::max(1u, options.handler_threads)) {}
 
   Status listen() {
     beast::error_code error;
@@ -136,7 +137,11 @@ class BeastServer final : public Server {
     return {};
   }
 
-  void run() override { io_.run(); }
+  void run() override {
+    io_.run();
+    pool_.stop();
+    pool_.join();
+  }
   void stop() override { io_.stop(); }
   uint16_t port() const override {
     beast::error_code ignored;
@@ -150,7 +155,7 @@ class BeastServer final : public Server {
   asio::awaitable<void> accept_loop() {
     while (true) {
       beast::error_code error;
-      tcp::socket socket(asio::make_strand(io_));
+      tcp::socket socket(io_);
       co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
       if (error) {  // e.g. out of file descriptors: give connections time to end
         if (error == asio::error::operation_aborted) co_return;
@@ -161,8 +166,7 @@ class BeastServer final : public Server {
       }
       socket.set_option(tcp::no_delay(true), error);
       bool crowded = connections_.fetch_add(1) >= options_.connections_max;
-      auto executor = socket.get_executor();
-      asio::co_spawn(executor, serve(Stream(std::move(socket)), crowded), [this](std::exception_ptr) { --connections_; });
+      asio::co_spawn(io_, serve(Stream(std::move(socket)), crowded), [this](std::exception_ptr) { --connections_; });
     }
   }
 
@@ -200,7 +204,7 @@ class BeastServer final : public Server {
       }
       bool keep_alive = parser.get().keep_alive();
       bool head = parser.get().method() == bhttp::verb::head;
-      Message message = answer(parser.release(), keep_alive, head);
+      Message message = co_await answer(parser.release(), keep_alive, head);
       stream.expires_after(options_.request_timeout);
       if (head) {
         bhttp::response_serializer<bhttp::string_body> serializer(message);
@@ -246,7 +250,7 @@ class BeastServer final : public Server {
     }
   }
 
-  Message answer(bhttp::request<bhttp::string_body> request, bool keep_alive, bool head) {
+  asio::awaitable<Message> answer(bhttp::request<bhttp::string_body> request, bool keep_alive, bool head) {
     Request ours;
     ours.method = head ? "GET" : std::string(request.method_string());
     Response response;
@@ -259,14 +263,29 @@ class BeastServer final : public Server {
         ours.headers[lower({name.data(), name.size()})] = std::string(value.data(), value.size());
       }
       ours.body = std::move(request.body());
-      try {
-        response = handler_(ours);
-      } catch (const std::exception& e) {
-        log::error("http", "{} {} failed: {}", ours.method, ours.path, e.what());
-        response = error_response(500, fmt::format("internal error: {}", e.what()));
-      }
+      response = co_await handle(ours);
     }
-    return to_message(response, request.version(), keep_alive);
+    co_return to_message(response, request.version(), keep_alive);
+  }
+
+  // There and back: the handler runs in the pool, the coroutine goes on in the thread of run().
+  asio::awaitable<Response> handle(Request& request) {
+    auto hand_over = [this, &request](auto done) {
+      asio::post(pool_, [this, &request, done = std::move(done)]() mutable {
+        Response response = call_handler(request);
+        asio::post(io_, [done = std::move(done), response = std::move(response)]() mutable { done(std::move(response)); });
+      });
+    };
+    co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(Response)>(hand_over, asio::use_awaitable);
+  }
+
+  Response call_handler(Request& request) const {
+    try {
+      return handler_(request);
+    } catch (const std::exception& e) {
+      log::error("http", "{} {} failed: {}", request.method, request.path, e.what());
+      return error_response(500, fmt::format("internal error: {}", e.what()));
+    }
   }
 
   static Message to_message(const Response& response, unsigned version, bool keep_alive) {
@@ -282,8 +301,11 @@ class BeastServer final : public Server {
 
   const ServerOptions options_;
   const Handler handler_;
-  asio::io_context io_;
+  // One thread moves bytes: with several, Asio hands its reactor from one to the other several times per request, and each time is a
+  // chance to wait for whatever else the core is doing.
+  asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
+  asio::thread_pool pool_;  // after io_: its tasks hold coroutines of io_
   std::atomic<uint32_t> connections_{0};
 };
 

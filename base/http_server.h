@@ -1,7 +1,7 @@
 // A small HTTP/1.1 server on Boost.Beast for the node's REST API and the hub, with every limit set from the first day:
 // body, header, time to send a request, idle time, connections. Plus the router that both use.
-// Threads: Server::run() serves until stop(); call it from as many threads as should serve. Handlers run on those
-// threads and may block. stop() may be called from any thread.
+// Threads: the one that calls Server::run() moves all bytes until stop(); handlers run on `handler_threads` others, which end with it,
+// and may block. stop() may be called from any thread; handlers that run then are waited for.
 // On failure: a request over a limit is refused (400, 408, 413, 431, 503) and its connection closed; a handler that throws
 // answers 500; no other connection is touched.
 #pragma once
@@ -70,6 +70,7 @@ struct ServerOptions {
   std::chrono::milliseconds request_timeout{15'000};  // from the first byte of a request to its last
   std::chrono::milliseconds idle_timeout{60'000};     // between requests of a connection
   uint32_t connections_max = 512;
+  uint32_t handler_threads = 2;                // requests that are handled at the same time
 };
 
 class Server {

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <optional>
 #include <thread>
-#include <vector>
 
 #include "base/http_server.h"
 #include "base/log.h"
@@ -55,7 +54,7 @@ int main(int argc, char** argv) {
   http::ServerOptions server_options;
   server_options.port = 8470;
   server_options.body_bytes_max = sync::kEnvelopeBytesMax;
-  uint32_t threads = 4;
+  server_options.handler_threads = 4;
   std::string run_for;
 
   CLI::App app{"skerry-hub: receives what Skerry nodes send, each record once, and shows it."};
@@ -65,7 +64,7 @@ int main(int argc, char** argv) {
   app.add_option("--address", server_options.address, "address to listen on; 0.0.0.0 for all")->capture_default_str();
   app.add_option("--models", api_options.models, "folder of model packages to offer, NAME/VERSION/");
   app.add_option("--name", receiver_options.name, "the hub's name towards nodes")->capture_default_str();
-  app.add_option("--threads", threads, "requests served at the same time")->capture_default_str()->check(CLI::Range(1u, 256u));
+  app.add_option("--threads", server_options.handler_threads, "requests handled at the same time")->capture_default_str()->check(CLI::Range(1u, 256u));
   app.add_option("--for", run_for, "stop by itself after this time, e.g. 30s");
   CLI11_PARSE(app, argc, argv);
 
@@ -90,14 +89,13 @@ int main(int argc, char** argv) {
   auto server = http::Server::open(server_options, [&api](http::Request& request) { return api.handle(request); });
   if (!server.ok()) return failed(server.error());
 
-  std::vector<std::thread> serving;
-  for (uint32_t i = 0; i < threads; ++i) serving.emplace_back([&server] { (*server)->run(); });
+  std::thread serving([&server] { (*server)->run(); });
   std::printf("skerry-hub: listening on http://%s:%u\n", server_options.address.c_str(), static_cast<unsigned>((*server)->port()));
   std::fflush(stdout);
 
   wait_for_end(signals, time);
   (*server)->stop();
-  for (std::thread& thread : serving) thread.join();
+  serving.join();
   log::info("hub", "stopped");
   return 0;
 }

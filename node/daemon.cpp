@@ -79,7 +79,8 @@ http::ServerOptions server_options(const HttpOptions& o) {
           .header_bytes_max = o.header_bytes_max,
           .request_timeout = ms(o.request_timeout),
           .idle_timeout = ms(o.idle_timeout),
-          .connections_max = o.connections_max};
+          .connections_max = o.connections_max,
+          .handler_threads = o.threads};
 }
 
 // The node's loops, started together and stopped together.
@@ -153,20 +154,17 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
     return 1;
   }
   Loops loops(**node);
-  std::vector<std::thread> servers;
-  for (uint32_t i = 0; i < std::max(1u, config.node.http.threads); ++i) {
-    servers.emplace_back([&] {
-      ::pthread_setname_np(::pthread_self(), "http");
-      (*server)->run();
-    });
-  }
+  std::thread serving([&] {
+    ::pthread_setname_np(::pthread_self(), "http");
+    (*server)->run();
+  });
   std::printf("skerryd: listening on http://%s:%u\n", config.node.http.address.c_str(), (*server)->port());
   std::fflush(stdout);
 
   std::string why = wait_for_end((*node)->clock(), run_for);
   end_at_once_on_next_signal();
   (*server)->stop();
-  for (std::thread& thread : servers) thread.join();
+  serving.join();
   loops.stop();
   std::string late = loops.join(kLoopEnds);
   print_summary((*node)->status(), why);

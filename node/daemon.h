@@ -1,5 +1,5 @@
 // skerryd: a Node with its loops and its REST server, until a signal or the given time ends it.
-// Threads: the caller's waits for signals; one per loop (sources, pipelines, store, learning, sync), http.threads for the server.
+// Threads: the caller's waits for signals; one per loop (sources, pipelines, store, learning, sync), one for HTTP and http.threads for its handlers.
 // On failure: a start that fails says why on stderr and returns 1. A stop takes a few seconds at most: an exchange with the hub that
 // still waits for its answer is left, the hub recognises what is sent again.
 #pragma once

@@ -379,7 +379,7 @@ std::vector<Section<Config>> make_sections() {
     duration<C>("request_timeout", AT(node.http.request_timeout), 100ms, 1h, "From the first byte of a request to its last."),
     duration<C>("idle_timeout", AT(node.http.idle_timeout), 100ms, 24h, "Between two requests of a connection."),
     whole<C>("connections_max", AT(node.http.connections_max), 1, 100'000, "Further connections are refused with 503."),
-    whole<C>("threads", AT(node.http.threads), 1, 64, "That serve requests."),
+    whole<C>("threads", AT(node.http.threads), 1, 64, "Requests that are handled at the same time."),
   }});
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),

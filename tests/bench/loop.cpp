@@ -149,7 +149,7 @@ Result<std::vector<Figure>> latency_while_training(Size size, const Places& plac
     while (Steady::now() < end) {
       SKERRY_ASSIGN(NodeView now, view(*client));
       if (now.learning_state.starts_with("training") == wanted) return true;
-      pause(20);
+      pause(250);  // each look is a request, too, and the quiet phases have none
     }
     return false;
   };
