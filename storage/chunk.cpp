@@ -15,7 +15,6 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <set>
@@ -49,45 +48,49 @@ std::vector<To> dense(const Column& column, const std::vector<From>& values) {
   return out;
 }
 
-template <typename T>
-Extent<T> extent_of(const std::vector<T>& values) {
-  Extent<T> extent{values.front(), values.front(), values.front(), values.back()};
-  for (T value : values) {
-    extent.min = value < extent.min ? value : extent.min;
-    extent.max = value > extent.max ? value : extent.max;
-  }
-  return extent;
-}
-
-Extent<double> extent_of(const std::vector<double>& values) {
+void summarize(const std::vector<double>& values, ChunkColumn& summary) {
   constexpr double inf = std::numeric_limits<double>::infinity();
+  if (values.empty()) return;
   Extent<double> extent{inf, -inf, values.front(), values.back()};
   for (double value : values) {
     extent.min = value < extent.min ? value : extent.min;
     extent.max = value > extent.max ? value : extent.max;
+    summary.sum += value;
   }
-  // Nothing but NaN, or nothing but one infinity besides.
-  if (extent.min > extent.max) {
-    auto real = std::find_if(values.begin(), values.end(), [](double v) { return !std::isnan(v); });
-    extent.min = extent.max = real == values.end() ? std::numeric_limits<double>::quiet_NaN() : *real;
+  if (extent.min > extent.max) extent.min = extent.max = std::numeric_limits<double>::quiet_NaN();  // nothing but NaN
+  summary.extent = extent;
+}
+
+void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
+  if (values.empty()) return;
+  Extent<int64_t> extent{values.front(), values.front(), values.front(), values.back()};
+  __extension__ __int128 sum = 0;
+  for (int64_t value : values) {
+    extent.min = std::min(extent.min, value);
+    extent.max = std::max(extent.max, value);
+    sum += value;
   }
-  return extent;
+  summary.extent = extent;
+  summary.sum = static_cast<double>(sum);
 }
 
 // ---- writing
 
-void put_floats(const std::vector<double>& values, ChunkColumn& summary, Writer& out) {
-  if (!values.empty()) summary.extent = extent_of(values);
-  for (double value : values) summary.sum += value;
+void put_values(const std::vector<double>& values, ChunkColumn& summary, Writer& out) {
+  summarize(values, summary);
   internal::encode_floats(values, out);
 }
 
-void put_integers(const std::vector<int64_t>& values, ChunkColumn& summary, Writer& out) {
-  if (!values.empty()) summary.extent = extent_of(values);
-  __extension__ __int128 sum = 0;
-  for (int64_t value : values) sum += value;
-  summary.sum = static_cast<double>(sum);
+void put_values(const std::vector<int64_t>& values, ChunkColumn& summary, Writer& out) {
+  summarize(values, summary);
   internal::encode_integers(values, out);
+}
+
+// `whole`: every record has the value, so nothing has to be gathered first.
+template <typename T>
+void put_numbers(const Column& column, const std::vector<T>& values, bool whole, ChunkColumn& summary, Writer& out) {
+  if (whole) return put_values(values, summary, out);
+  put_values(dense<T>(column, values), summary, out);
 }
 
 void put_strings(const Column& column, const std::vector<std::string>& values, Writer& out) {
@@ -124,13 +127,13 @@ std::string put_column(const Column& column, size_t rows, ChunkColumn& summary) 
   }
   const bool whole = summary.count == rows;
   if (const auto* doubles = std::get_if<0>(&column.values)) {
-    put_floats(whole ? *doubles : dense<double>(column, *doubles), summary, out);
+    put_numbers(column, *doubles, whole, summary, out);
   } else if (const auto* integers = std::get_if<1>(&column.values)) {
-    put_integers(whole ? *integers : dense<int64_t>(column, *integers), summary, out);
+    put_numbers(column, *integers, whole, summary, out);
   } else if (const auto* booleans = std::get_if<2>(&column.values)) {
     std::vector<int64_t> values = dense<int64_t>(column, *booleans);
     for (int64_t& value : values) value = value != 0 ? 1 : 0;
-    put_integers(values, summary, out);
+    put_values(values, summary, out);
   } else {
     put_strings(column, std::get<3>(column.values), out);
   }

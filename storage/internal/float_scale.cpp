@@ -11,6 +11,8 @@ namespace {
 
 constexpr size_t kRuns = 8, kRunValues = 12;  // of the sample: neighbours, because counts are stored as differences
 constexpr double kPowersOfTen[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16};
+// What loggers write of a minute: means of two to six readings that are whole or decimal numbers themselves.
+constexpr double kMeans[] = {12, 60, 120, 600, 1200, 6000, 12000};
 
 std::vector<double> sample_of(std::span<const double> values) {
   if (values.size() <= kRuns * kRunValues) return {values.begin(), values.end()};
@@ -88,6 +90,7 @@ ScaleFound find_scale(std::span<const double> values) {
     best = scale;
   };
   for (double power : kPowersOfTen) consider({Scale::Rule::divide, power});
+  for (double mean : kMeans) consider({Scale::Rule::divide, mean});
   if (const double divisor = common_divisor(sample); divisor > 0) {
     for (double scale : scales_near(divisor, sample)) {
       if (std::isnormal(scale)) consider({Scale::Rule::multiply, scale});

@@ -36,7 +36,7 @@ void put_scaled(std::span<const double> values, Scale scale, Writer& out, int de
   out.u8(static_cast<uint8_t>(FloatKind::scaled));
   out.u8(static_cast<uint8_t>(scale.rule));
   out.f64(scale.factor);
-  encode_integers(counts, out, depth);
+  encode_integers(counts, out, kDepthMax);  // runs and dictionaries are tried with the floats
   encode_integers(misses, out, depth);
 }
 
@@ -117,7 +117,7 @@ void encode_floats(std::span<const double> values, Writer& out, int depth) {
     encode_packed(patterns, kForPatterns, other);
     keep_smaller(best, other);
   }
-  if (depth < kDepthMax && count_runs(patterns) <= values.size() / 2) {
+  if (depth < kDepthMax && count_runs(patterns) <= values.size() * 3 / 4) {
     const Runs runs = make_runs(patterns);
     Writer other;
     other.u8(static_cast<uint8_t>(FloatKind::runs));

@@ -149,16 +149,24 @@ void choose_width(const Packed& residuals, size_t n, Plan& plan) {
   }
 }
 
-void try_centre(const Block& residuals, size_t n, int64_t centre, Plan& best, Packed& best_packed) {
-  Plan plan;
-  plan.predictor = best.predictor;
+void try_centre(const Block& residuals, size_t n, int64_t centre, Packed& packed, Plan& plan) {
   plan.centre = centre;
-  Packed packed;
   for (size_t i = 0; i < n; ++i) packed[i] = centred(residuals[i], centre);
   choose_width(packed, n, plan);
-  if (plan.cost >= best.cost) return;
-  best = plan;
-  best_packed = packed;
+}
+
+void plan_differences(const Block& residuals, size_t n, Plan& best, Packed& packed) {
+  const Range range = range_of(residuals, n);
+  try_centre(residuals, n, range.middle(), packed, best);
+  // Outliers pull the middle of the range away from where most are.
+  const int64_t middle = middle_of_some(residuals.data(), n);
+  if (distance(middle, range.middle()) <= range.width() / 8) return;
+  Plan other{best.predictor};
+  Packed other_packed;
+  try_centre(residuals, n, middle, other_packed, other);
+  if (other.cost >= best.cost) return;
+  best = other;
+  packed = other_packed;
 }
 
 void plan_bits(const Block& residuals, size_t n, Plan& best, Packed& packed) {
@@ -169,9 +177,9 @@ void plan_bits(const Block& residuals, size_t n, Plan& best, Packed& packed) {
   choose_width(packed, n, best);
 }
 
-// Bits that some of the residuals need, which is enough to tell the predictors apart.
+// Bits that some of the residuals need, which is enough to tell the predictors apart: counted by the widest of each four.
 size_t bits_of_some(std::span<const int64_t> values, Predictor predictor) {
-  constexpr size_t kStride = 4;
+  constexpr size_t kStride = 4, kGroup = 4;
   std::array<int64_t, kPackedBlock / kStride> some;
   size_t n = 0;
   for (size_t i = 2; i < values.size(); i += kStride) {
@@ -181,18 +189,19 @@ size_t bits_of_some(std::span<const int64_t> values, Predictor predictor) {
                   : predictor == Predictor::curve ? v - 2 * last + last_but_one
                                                   : v ^ last);
   }
+  const int64_t centre = predictor == Predictor::bits ? 0 : middle_of_some(some.data(), n);
   size_t bits = 0;
-  if (predictor == Predictor::bits) {
-    uint64_t any = 0;
-    for (size_t i = 0; i < n; ++i) {
-      any |= u(some[i]);
-      bits += static_cast<size_t>(std::bit_width(u(some[i])));
+  uint64_t any = 0;
+  for (size_t from = 0; from < n; from += kGroup) {
+    uint64_t group = 0;
+    for (size_t i = from; i < std::min(n, from + kGroup); ++i) {
+      group |= predictor == Predictor::bits ? u(some[i]) : centred(some[i], centre);
     }
-    return any == 0 ? 0 : bits - std::min(bits, n * static_cast<size_t>(std::countr_zero(any)));
+    bits += static_cast<size_t>(std::bit_width(group));
+    any |= group;
   }
-  const int64_t centre = middle_of_some(some.data(), n);
-  for (size_t i = 0; i < n; ++i) bits += static_cast<size_t>(std::bit_width(centred(some[i], centre)));
-  return bits;
+  if (predictor != Predictor::bits || any == 0) return bits;
+  return bits - std::min(bits, (n + kGroup - 1) / kGroup * static_cast<size_t>(std::countr_zero(any)));
 }
 
 Predictor choose_predictor(std::span<const int64_t> values, unsigned allowed) {
@@ -219,11 +228,7 @@ void put_block(std::span<const int64_t> values, unsigned allowed, const Before& 
   if (plan.predictor == Predictor::bits) {
     plan_bits(residuals, n, plan, packed);
   } else {
-    const Range range = range_of(residuals, n);
-    try_centre(residuals, n, range.middle(), plan, packed);
-    // Outliers pull the middle of the range away from where most are.
-    const int64_t middle = middle_of_some(residuals.data(), n);
-    if (distance(middle, range.middle()) > range.width() / 8) try_centre(residuals, n, middle, plan, packed);
+    plan_differences(residuals, n, plan, packed);
   }
   out.u8(static_cast<uint8_t>(plan.width | (plan.exceptions > 0 ? kHasExceptions : 0)));
   out.u8(static_cast<uint8_t>(static_cast<unsigned>(plan.predictor) | plan.shift << 2));
@@ -233,13 +238,15 @@ void put_block(std::span<const int64_t> values, unsigned allowed, const Before& 
                                                                  : 0;
   if (plan.predictor != Predictor::bits) out.varint(zigzag(s(u(plan.centre) - expected)));
   if (plan.exceptions > 0) {
-    out.u8(static_cast<uint8_t>(plan.exceptions));
+    std::array<uint8_t, kPackedBlock> positions;
+    size_t exceptions = 0;
     for (size_t i = 0; i < n; ++i) {
-      if (packed[i] >> plan.width != 0) out.u8(static_cast<uint8_t>(i));
+      positions[exceptions] = static_cast<uint8_t>(i);
+      exceptions += packed[i] >> plan.width != 0;
     }
-    for (size_t i = 0; i < n; ++i) {
-      if (packed[i] >> plan.width != 0) out.varint(packed[i] >> plan.width);
-    }
+    out.u8(static_cast<uint8_t>(exceptions));
+    out.raw(positions.data(), exceptions);
+    for (size_t i = 0; i < exceptions; ++i) out.varint(packed[positions[i]] >> plan.width);
   }
   pack(packed.data(), n, plan.width, out);
 }
@@ -424,10 +431,13 @@ std::optional<Dictionary> make_dictionary(std::span<const int64_t> values, size_
   std::sort(some.begin(), some.end());
   const size_t seen = static_cast<size_t>(std::unique(some.begin(), some.end()) - some.begin());
   auto index_bytes = [&](size_t distinct) { return n * static_cast<size_t>(std::bit_width(distinct - 1)) / 8; };
-  if (seen > some.size() * 7 / 8 || index_bytes(seen) + seen >= bytes) return std::nullopt;
+  if (index_bytes(seen) + seen >= bytes * 7 / 8) return std::nullopt;
 
+  // A distinct value takes about as much as one does now, or a little less as they are sorted: so many may there be at most.
+  const size_t distinct_max = n * 2 / 3;
+  auto dictionary_bytes = [&](size_t distinct) { return index_bytes(distinct) + distinct * bytes / n * 2 / 3; };
+  if (seen > some.size() * 7 / 8 && index_bytes(n / 8) >= bytes) return std::nullopt;
   // Open addressing; a place holds 1 + the number of a distinct value.
-  const size_t distinct_max = n / 3;
   std::vector<uint32_t> places(std::bit_ceil(2 * distinct_max + 2), 0);
   Dictionary dictionary;
   dictionary.indexes.reserve(n);
@@ -443,7 +453,7 @@ std::optional<Dictionary> make_dictionary(std::span<const int64_t> values, size_
     dictionary.indexes.push_back(places[at] - 1);
   }
   const size_t distinct = dictionary.values.size();
-  if (index_bytes(distinct) + distinct >= bytes) return std::nullopt;
+  if (dictionary_bytes(distinct) >= bytes) return std::nullopt;
   std::vector<uint32_t> order(distinct), rank(distinct);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return dictionary.values[a] < dictionary.values[b]; });
