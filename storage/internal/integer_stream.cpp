@@ -98,7 +98,8 @@ int64_t middle_of_some(const int64_t* residuals, size_t n) {
 struct Range {
   int64_t low = 0, high = 0;
   uint64_t width() const { return u(high) - u(low); }
-  int64_t middle() const { return s(u(low) + width() / 2); }
+  // Rounded up: zigzag has a number more below zero than above it.
+  int64_t middle() const { return s(u(low) + width() / 2 + width() % 2); }
 };
 Range range_of(const Block& residuals, size_t n) {
   Range range{residuals[0], residuals[0]};
