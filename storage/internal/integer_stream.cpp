@@ -124,17 +124,37 @@ struct Plan {
 
 size_t exception_bytes(unsigned bits_above) { return 1 + (bits_above + 6) / 7; }
 
+// How many of the residuals have each width.
+using Widths = std::array<size_t, 65>;
+
+// All are below 2^52: as doubles they carry their width in the exponent, which takes no instruction that only some machines have quickly.
+void count_narrow(const Packed& residuals, size_t n, Widths& of_width) {
+  constexpr uint64_t kBias = std::bit_cast<uint64_t>(0x1p52);
+  std::array<uint64_t, kPackedBlock> exponents;
+  for (size_t i = 0; i < n; ++i) {
+    exponents[i] = std::bit_cast<uint64_t>(std::bit_cast<double>(residuals[i] | kBias) - 0x1p52) >> 52;
+  }
+  constexpr size_t kExponentOfOne = 1023;
+  std::array<std::array<uint8_t, 64>, 4> counts{};  // taken in turns, so that no increment waits for the one before it
+  for (size_t i = 0; i < n; ++i) ++counts[i % 4][exponents[i] % 64];
+  for (size_t width = 1; width <= 52; ++width) {
+    const size_t at = (kExponentOfOne + width - 1) % 64;
+    of_width[width] = size_t{counts[0][at]} + counts[1][at] + counts[2][at] + counts[3][at];
+  }
+  of_width[0] = size_t{counts[0][0]} + counts[1][0] + counts[2][0] + counts[3][0];
+}
+
 // The width that makes the block smallest, when what is wider becomes an exception.
 void choose_width(const Packed& residuals, size_t n, Plan& plan) {
-  std::array<std::array<uint8_t, 65>, 4> counts{};  // taken in turns, so that no increment waits for the one before it
   uint64_t any = 0;
-  for (size_t i = 0; i < n; ++i) {
-    ++counts[i % 4][static_cast<size_t>(std::bit_width(residuals[i]))];
-    any |= residuals[i];
+  for (size_t i = 0; i < n; ++i) any |= residuals[i];
+  Widths of_width{};
+  if (any >> 52 == 0) {
+    count_narrow(residuals, n, of_width);
+  } else {
+    for (size_t i = 0; i < n; ++i) ++of_width[static_cast<size_t>(std::bit_width(residuals[i]))];
   }
   const unsigned widest = static_cast<unsigned>(std::bit_width(any));
-  std::array<size_t, 65> of_width;
-  for (unsigned w = 0; w <= widest; ++w) of_width[w] = size_t{counts[0][w]} + counts[1][w] + counts[2][w] + counts[3][w];
   plan.width = widest;
   plan.cost = packed_bytes(n, widest);
   size_t above = 0;
@@ -435,9 +455,11 @@ std::optional<Dictionary> make_dictionary(std::span<const int64_t> values, size_
   if (index_bytes(seen) + seen >= bytes * 7 / 8) return std::nullopt;
 
   // A distinct value takes about as much as one does now, or a little less as they are sorted: so many may there be at most.
-  const size_t distinct_max = n * 2 / 3;
   auto dictionary_bytes = [&](size_t distinct) { return index_bytes(distinct) + distinct * bytes / n * 2 / 3; };
-  if (seen > some.size() * 7 / 8 && index_bytes(n / 8) >= bytes) return std::nullopt;
+  size_t distinct_max = n * 2 / 3;
+  while (distinct_max > 1 && dictionary_bytes(distinct_max) >= bytes) distinct_max -= distinct_max / 8 + 1;
+  if (seen > distinct_max) return std::nullopt;
+
   // Open addressing; a place holds 1 + the number of a distinct value.
   std::vector<uint32_t> places(std::bit_ceil(2 * distinct_max + 2), 0);
   Dictionary dictionary;
@@ -454,7 +476,6 @@ std::optional<Dictionary> make_dictionary(std::span<const int64_t> values, size_
     dictionary.indexes.push_back(places[at] - 1);
   }
   const size_t distinct = dictionary.values.size();
-  if (dictionary_bytes(distinct) >= bytes) return std::nullopt;
   std::vector<uint32_t> order(distinct), rank(distinct);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return dictionary.values[a] < dictionary.values[b]; });
