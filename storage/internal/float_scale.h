@@ -34,8 +34,8 @@ inline double apply(Scale scale, int64_t count) {
 // The nearest count; 0 for what has none (too large, infinite, NaN).
 inline int64_t nearest_count(Scale scale, double value) {
   const double d = scale.rule == Scale::Rule::multiply ? value / scale.factor : value * scale.factor;
-  const int64_t count = std::bit_cast<int64_t>(d + kIntegerBias) - kIntegerBiasBits;
-  return std::fabs(d) < kCountMax ? count : 0;
+  const uint64_t count = std::bit_cast<uint64_t>(d + kIntegerBias) - static_cast<uint64_t>(kIntegerBiasBits);
+  return std::fabs(d) < kCountMax ? static_cast<int64_t>(count) : 0;
 }
 
 // The scale for which a sample of the values takes the fewest bits, and about how many of them a value takes.

@@ -53,6 +53,7 @@ bool take_scaled(Reader& in, std::span<double> out, int depth) {
   } else {
     for (size_t i = 0; i < out.size(); ++i) out[i] = from_count(numbers[i]) / scale.factor;
   }
+  if (take_zeros(in)) return true;
   if (!decode_integers(in, numbers, depth)) return false;
   for (size_t i = 0; i < out.size(); ++i) {
     out[i] = std::bit_cast<double>(std::bit_cast<uint64_t>(out[i]) + static_cast<uint64_t>(numbers[i]));

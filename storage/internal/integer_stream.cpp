@@ -39,6 +39,12 @@ struct Before {
 using Block = std::array<int64_t, kPackedBlock>;
 using Packed = std::array<uint64_t, kPackedBlock>;
 
+// Room for the block at work, made once per stream.
+struct Workspace {
+  Block residuals{};
+  Packed packed{}, other{};
+};
+
 // The values less what the predictor says; Before moves on to the end of the block.
 void predict(std::span<const int64_t> values, Predictor predictor, const Before& before, Block& out) {
   const size_t n = values.size();
@@ -128,7 +134,7 @@ size_t exception_bytes(unsigned bits_above) { return 1 + (bits_above + 6) / 7; }
 using Widths = std::array<size_t, 65>;
 
 // All are below 2^52: as doubles they carry their width in the exponent, which takes no instruction that only some machines have quickly.
-void count_narrow(const Packed& residuals, size_t n, Widths& of_width) {
+void count_narrow(const Packed& residuals, size_t n, unsigned widest, Widths& of_width) {
   constexpr uint64_t kBias = std::bit_cast<uint64_t>(0x1p52);
   std::array<uint64_t, kPackedBlock> exponents;
   for (size_t i = 0; i < n; ++i) {
@@ -137,7 +143,7 @@ void count_narrow(const Packed& residuals, size_t n, Widths& of_width) {
   constexpr size_t kExponentOfOne = 1023;
   std::array<std::array<uint8_t, 64>, 4> counts{};  // taken in turns, so that no increment waits for the one before it
   for (size_t i = 0; i < n; ++i) ++counts[i % 4][exponents[i] % 64];
-  for (size_t width = 1; width <= 52; ++width) {
+  for (size_t width = 1; width <= widest; ++width) {
     const size_t at = (kExponentOfOne + width - 1) % 64;
     of_width[width] = size_t{counts[0][at]} + counts[1][at] + counts[2][at] + counts[3][at];
   }
@@ -148,13 +154,13 @@ void count_narrow(const Packed& residuals, size_t n, Widths& of_width) {
 void choose_width(const Packed& residuals, size_t n, Plan& plan) {
   uint64_t any = 0;
   for (size_t i = 0; i < n; ++i) any |= residuals[i];
+  const unsigned widest = static_cast<unsigned>(std::bit_width(any));
   Widths of_width{};
-  if (any >> 52 == 0) {
-    count_narrow(residuals, n, of_width);
+  if (widest <= 52) {
+    count_narrow(residuals, n, widest, of_width);
   } else {
     for (size_t i = 0; i < n; ++i) ++of_width[static_cast<size_t>(std::bit_width(residuals[i]))];
   }
-  const unsigned widest = static_cast<unsigned>(std::bit_width(any));
   plan.width = widest;
   plan.cost = packed_bytes(n, widest);
   size_t above = 0;
@@ -176,26 +182,27 @@ void try_centre(const Block& residuals, size_t n, int64_t centre, Packed& packed
   choose_width(packed, n, plan);
 }
 
-void plan_differences(const Block& residuals, size_t n, Plan& best, Packed& packed) {
+void plan_differences(Workspace& work, size_t n, Plan& best) {
+  const Block& residuals = work.residuals;
   const Range range = range_of(residuals, n);
-  try_centre(residuals, n, range.middle(), packed, best);
+  try_centre(residuals, n, range.middle(), work.packed, best);
   // Outliers pull the middle of the range away from where most are.
   const int64_t middle = middle_of_some(residuals.data(), n);
   if (distance(middle, range.middle()) <= range.width() / 8) return;
   Plan other{best.predictor};
-  Packed other_packed;
-  try_centre(residuals, n, middle, other_packed, other);
+  try_centre(residuals, n, middle, work.other, other);
   if (other.cost >= best.cost) return;
   best = other;
-  packed = other_packed;
+  std::copy_n(work.other.begin(), n, work.packed.begin());
 }
 
-void plan_bits(const Block& residuals, size_t n, Plan& best, Packed& packed) {
+void plan_bits(Workspace& work, size_t n, Plan& best) {
+  const Block& residuals = work.residuals;
   uint64_t any = 0;
   for (size_t i = 0; i < n; ++i) any |= u(residuals[i]);
   best.shift = any == 0 ? 0 : static_cast<unsigned>(std::countr_zero(any));
-  for (size_t i = 0; i < n; ++i) packed[i] = u(residuals[i]) >> best.shift;
-  choose_width(packed, n, best);
+  for (size_t i = 0; i < n; ++i) work.packed[i] = u(residuals[i]) >> best.shift;
+  choose_width(work.packed, n, best);
 }
 
 // Bits that some of the residuals need, which is enough to tell the predictors apart: counted by the widest of each four.
@@ -239,18 +246,14 @@ Predictor choose_predictor(std::span<const int64_t> values, unsigned allowed) {
   return best;
 }
 
-void put_block(std::span<const int64_t> values, unsigned allowed, const Before& before, Writer& out) {
+void put_block(std::span<const int64_t> values, unsigned allowed, const Before& before, Workspace& work, Writer& out) {
   const size_t n = values.size();
   Plan plan;
   plan.predictor = choose_predictor(values, allowed);
-  Block residuals{};
-  predict(values, plan.predictor, before, residuals);
-  Packed packed{};
-  if (plan.predictor == Predictor::bits) {
-    plan_bits(residuals, n, plan, packed);
-  } else {
-    plan_differences(residuals, n, plan, packed);
-  }
+  predict(values, plan.predictor, before, work.residuals);
+  if (plan.predictor == Predictor::bits) plan_bits(work, n, plan);
+  else plan_differences(work, n, plan);
+  const Packed& packed = work.packed;
   out.u8(static_cast<uint8_t>(plan.width | (plan.exceptions > 0 ? kHasExceptions : 0)));
   out.u8(static_cast<uint8_t>(static_cast<unsigned>(plan.predictor) | plan.shift << 2));
   // Levels stay near the last value, slopes near the last step.
@@ -383,9 +386,10 @@ void encode_packed(std::span<const int64_t> values, unsigned allowed, Writer& ou
   const uint64_t step = values.size() > 1 ? u(values[1]) - u(values[0]) : 0;
   out.varint(zigzag(s(step)));
   Before before{values.empty() ? 0 : s(u(values[0]) - step), step};
+  Workspace work;
   for (size_t at = 0; at < values.size(); at += kPackedBlock) {
     const auto block = values.subspan(at, std::min(kPackedBlock, values.size() - at));
-    put_block(block, allowed, before, out);
+    put_block(block, allowed, before, work, out);
     before = after(block, before);
   }
 }
@@ -404,6 +408,13 @@ bool decode_packed(Reader& in, std::span<int64_t> out) {
   if (unit > 1) {
     for (int64_t& v : out) v = s(first + u(v) * unit);
   }
+  return true;
+}
+
+bool take_zeros(Reader& in) {
+  Reader ahead = in;
+  if (ahead.u8() != static_cast<uint8_t>(IntegerKind::line) || ahead.varint() != 0 || ahead.varint() != 0 || !ahead.ok()) return false;
+  in = ahead;
   return true;
 }
 

@@ -21,6 +21,8 @@ enum class IntegerKind : uint8_t { line = 1, packed = 2, runs = 3, dictionary = 
 inline constexpr int kDepthMax = 2;
 void encode_integers(std::span<const int64_t> values, Writer& out, int depth = 0);
 bool decode_integers(Reader& in, std::span<int64_t> out, int depth = 0);
+// Skips a stream that is nothing but zeros, if that is what comes next.
+bool take_zeros(Reader& in);
 
 // How a value is guessed from those before it. Persistent: never renumber.
 enum class Predictor : uint8_t { level = 0, slope = 1, curve = 2, bits = 3 };  // differences of order 0, 1, 2; exclusive or
