@@ -14,6 +14,7 @@
 #include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
+#include "tests/bench/storage_codec.h"
 #include "tests/e2e/support/process.h"
 #include "tests/support/real_data.h"
 
@@ -26,6 +27,7 @@ using namespace skerry::bench;
 constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
+    "  storage      bytes per value and speed of the columnar chunks\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -64,7 +66,8 @@ Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
   return figures;
 }
 
-std::vector<Measurement> main_area() {
+std::vector<Measurement> measurements_of(const std::string& area) {
+  if (area == "storage") return {{"chunk_sizes", chunk_sizes}, {"chunk_speed", chunk_speed}};
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
 
@@ -79,7 +82,7 @@ int main(int argc, char** argv) {
     if (word == "--json" && i + 1 < argc) json = argv[++i];
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else if (word == "--quick") size = Size::smoke;
-    else if (area.empty() && word == "main") area = word;
+    else if (area.empty() && (word == "main" || word == "storage")) area = word;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
       return word == "--help" ? 0 : 2;
@@ -94,11 +97,11 @@ int main(int argc, char** argv) {
 
   std::vector<Figure> figures;
   int exit_code = 0;
-  for (const Measurement& measurement : main_area()) {
+  for (const Measurement& measurement : measurements_of(area)) {
     if (measurement.name.find(only) == std::string::npos) continue;
     auto measured = measurement.measure(size, places);
     if (!measured.ok()) {
-      std::cout << "main." << measurement.name << " not measured: " << measured.error().message << std::endl;
+      std::cout << area << "." << measurement.name << " not measured: " << measured.error().message << std::endl;
       exit_code = 2;
       continue;
     }

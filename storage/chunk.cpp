@@ -1,0 +1,493 @@
+// Format 1:
+//   tag 'C' | version u8 | bytes of the header u32 | header | CRC-32C of all before it u32 | times | column... and nothing after
+//   header   rows varint | columns varint | first time i64 | last time i64 | bytes of the times varint | their CRC-32C u32
+//            per column: type u8 | flags u8 | name | values that are there varint
+//                        [min, max, first, last, 8 bytes each | sum f64]   not of strings, nor when no value is there
+//                        bytes varint | [bytes when unpacked varint, if flags & 2] | CRC-32C u32
+//   times    an integer stream
+//   column   packed by zstd as a whole if flags & 2:
+//            [presence, an integer stream of 0 and 1, if flags & 1]
+//            the values that are there. float64: a float stream; int64 and boolean: an integer stream;
+//            string: distinct texts varint | their lengths, an integer stream | the texts | which one each is, an integer stream
+// The header's checksum covers the checksums of the rest, so any part can be read alone and trusted.
+#include "storage/chunk.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+#include "storage/internal/coding.h"
+#include "storage/internal/float_stream.h"
+#include "storage/internal/integer_stream.h"
+
+namespace skerry::storage {
+namespace {
+
+using internal::Reader;
+using internal::Writer;
+
+constexpr uint8_t kTag = 'C', kVersion = 1;
+constexpr size_t kHeaderAt = 6;  // tag, version and the header's size
+constexpr uint8_t kSparse = 1, kZstd = 2;
+constexpr size_t kZstdFrom = 64;  // bytes; below it a frame's own header eats what it saves
+
+Error damaged(const char* what) { return fail(Code::corrupt, "a chunk has {}", what); }
+
+// The values of the records that have one.
+template <typename To, typename From>
+std::vector<To> dense(const Column& column, const std::vector<From>& values) {
+  std::vector<To> out;
+  out.reserve(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (column.has(i)) out.push_back(static_cast<To>(values[i]));
+  }
+  return out;
+}
+
+void summarize(const std::vector<double>& values, ChunkColumn& summary) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  if (values.empty()) return;
+  Extent<double> extent{inf, -inf, values.front(), values.back()};
+  for (double value : values) {
+    extent.min = value < extent.min ? value : extent.min;
+    extent.max = value > extent.max ? value : extent.max;
+    summary.sum += value;
+  }
+  if (extent.min > extent.max) extent.min = extent.max = std::numeric_limits<double>::quiet_NaN();  // nothing but NaN
+  summary.extent = extent;
+}
+
+void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
+  if (values.empty()) return;
+  Extent<int64_t> extent{values.front(), values.front(), values.front(), values.back()};
+  __extension__ __int128 sum = 0;
+  for (int64_t value : values) {
+    extent.min = std::min(extent.min, value);
+    extent.max = std::max(extent.max, value);
+    sum += value;
+  }
+  summary.extent = extent;
+  summary.sum = static_cast<double>(sum);
+}
+
+// ---- writing
+
+void put_values(const std::vector<double>& values, ChunkColumn& summary, Writer& out) {
+  summarize(values, summary);
+  internal::encode_floats(values, out);
+}
+
+void put_values(const std::vector<int64_t>& values, ChunkColumn& summary, Writer& out) {
+  summarize(values, summary);
+  internal::encode_integers(values, out);
+}
+
+// `whole`: every record has the value, so nothing has to be gathered first.
+template <typename T>
+void put_numbers(const Column& column, const std::vector<T>& values, bool whole, ChunkColumn& summary, Writer& out) {
+  if (whole) return put_values(values, summary, out);
+  put_values(dense<T>(column, values), summary, out);
+}
+
+void put_strings(const Column& column, const std::vector<std::string>& values, Writer& out) {
+  std::unordered_map<std::string_view, int64_t> numbers;
+  std::vector<int64_t> lengths, indexes;
+  Writer texts;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!column.has(i)) continue;
+    const auto [at, is_new] = numbers.try_emplace(values[i], static_cast<int64_t>(numbers.size()));
+    indexes.push_back(at->second);
+    if (!is_new) continue;
+    lengths.push_back(static_cast<int64_t>(values[i].size()));
+    texts.raw(values[i].data(), values[i].size());
+  }
+  out.varint(lengths.size());
+  internal::encode_integers(lengths, out);
+  out.raw(texts.bytes().data(), texts.bytes().size());
+  internal::encode_integers(indexes, out);
+}
+
+// Returns the stream's bytes; fills in the summary.
+std::string put_column(const Column& column, size_t rows, ChunkColumn& summary) {
+  Writer out;
+  summary.name = column.name;
+  summary.type = column.type();
+  summary.count = static_cast<uint32_t>(rows);
+  if (!column.present.empty()) {
+    summary.count = static_cast<uint32_t>(rows - static_cast<size_t>(std::count(column.present.begin(), column.present.end(), 0)));
+  }
+  if (summary.count < rows) {
+    std::vector<int64_t> presence(rows);
+    for (size_t i = 0; i < rows; ++i) presence[i] = column.has(i) ? 1 : 0;
+    internal::encode_integers(presence, out);
+  }
+  const bool whole = summary.count == rows;
+  if (const auto* doubles = std::get_if<0>(&column.values)) {
+    put_numbers(column, *doubles, whole, summary, out);
+  } else if (const auto* integers = std::get_if<1>(&column.values)) {
+    put_numbers(column, *integers, whole, summary, out);
+  } else if (const auto* booleans = std::get_if<2>(&column.values)) {
+    std::vector<int64_t> values = dense<int64_t>(column, *booleans);
+    for (int64_t& value : values) value = value != 0 ? 1 : 0;
+    put_values(values, summary, out);
+  } else {
+    put_strings(column, std::get<3>(column.values), out);
+  }
+  return out.take();
+}
+
+std::string zstd_packed(std::string_view plain, int level) {
+  std::string out(ZSTD_compressBound(plain.size()), '\0');
+  const size_t n = ZSTD_compress(out.data(), out.size(), plain.data(), plain.size(), level);
+  SKERRY_CHECK(!ZSTD_isError(n), "zstd cannot pack {} bytes: {}", plain.size(), ZSTD_getErrorName(n));
+  out.resize(n);
+  return out;
+}
+
+void put_summary(const ChunkColumn& column, uint8_t flags, size_t plain_bytes, std::string_view bytes, Writer& out) {
+  out.u8(static_cast<uint8_t>(column.type));
+  out.u8(flags);
+  out.text(column.name);
+  out.varint(column.count);
+  if (const auto* floats = std::get_if<Extent<double>>(&column.extent)) {
+    for (double v : {floats->min, floats->max, floats->first, floats->last, column.sum}) out.f64(v);
+  } else if (const auto* integers = std::get_if<Extent<int64_t>>(&column.extent)) {
+    for (int64_t v : {integers->min, integers->max, integers->first, integers->last}) out.signed64(v);
+    out.f64(column.sum);
+  }
+  out.varint(bytes.size());
+  if (flags & kZstd) out.varint(plain_bytes);
+  out.fixed32(crc32c(bytes));
+}
+
+Status check(const Batch& batch) {
+  if (batch.rows() == 0 || batch.rows() > kBatchRowsMax || batch.columns.size() > kBatchColumnsMax) {
+    return fail(Code::invalid, "a chunk of {} records and {} fields: 1 to {} and at most {} are allowed", batch.rows(),
+                batch.columns.size(), kBatchRowsMax, kBatchColumnsMax);
+  }
+  for (size_t i = 1; i < batch.rows(); ++i) {
+    if (batch.times[i] <= batch.times[i - 1]) {
+      return fail(Code::invalid, "times of a chunk must increase: record {} does not come after the one before it", i);
+    }
+  }
+  std::set<std::string_view> names;
+  for (const Column& column : batch.columns) {
+    if (column.size() != batch.rows() || (!column.present.empty() && column.present.size() != batch.rows())) {
+      return fail(Code::invalid, "field '{}' has {} values for {} records", column.name, column.size(), batch.rows());
+    }
+    if (column.name.size() > kNameBytesMax || !names.insert(column.name).second) {
+      return fail(Code::invalid, "the name of field '{}' is given twice or too long", column.name.substr(0, 32));
+    }
+  }
+  return {};
+}
+
+// ---- reading
+
+struct Part {
+  size_t at = 0, bytes = 0;
+  uint32_t crc = 0;
+};
+
+struct StoredColumn {
+  ChunkColumn summary;
+  uint8_t flags = 0;
+  uint64_t plain_bytes = 0;  // when packed by zstd
+  Part part;
+};
+
+struct Stored {
+  uint32_t rows = 0;
+  int64_t first_ns = 0, last_ns = 0;
+  Part times;
+  std::vector<StoredColumn> columns;
+};
+
+// Where a part of the size that follows lies. False: beyond the end.
+bool take_size(Reader& in, size_t end, size_t& at, Part& part) {
+  const uint64_t bytes = in.varint();
+  if (!in.ok() || bytes > end - at) return false;
+  part.at = at;
+  part.bytes = bytes;
+  at += bytes;
+  return true;
+}
+
+bool take_extent(Reader& in, ChunkColumn& column) {
+  if (column.type == FieldType::string || column.count == 0) return true;
+  if (column.type == FieldType::float64) {
+    Extent<double> extent;
+    for (double* v : {&extent.min, &extent.max, &extent.first, &extent.last}) *v = in.f64();
+    column.extent = extent;
+  } else {
+    Extent<int64_t> extent;
+    for (int64_t* v : {&extent.min, &extent.max, &extent.first, &extent.last}) *v = in.signed64();
+    column.extent = extent;
+  }
+  column.sum = in.f64();
+  return in.ok();
+}
+
+bool take_stored_column(Reader& in, uint32_t rows, size_t end, size_t& at, StoredColumn& column) {
+  const uint8_t type = in.u8();
+  column.flags = in.u8();
+  const std::string_view name = in.text();
+  const uint64_t count = in.varint();
+  if (!in.ok() || type < 1 || type > 4 || column.flags > (kSparse | kZstd) || name.size() > kNameBytesMax) return false;
+  const bool sparse = (column.flags & kSparse) != 0;
+  if (count > rows || sparse != (count < rows)) return false;
+  column.summary.name = name;
+  column.summary.type = static_cast<FieldType>(type);
+  column.summary.count = static_cast<uint32_t>(count);
+  if (!take_extent(in, column.summary) || !take_size(in, end, at, column.part)) return false;
+  column.summary.bytes = column.part.bytes;
+  if (column.flags & kZstd) column.plain_bytes = in.varint();
+  column.part.crc = in.fixed32();
+  return in.ok();
+}
+
+Result<Stored> read_stored(std::string_view bytes) {
+  Reader start(bytes);
+  const uint8_t tag = start.u8(), version = start.u8();
+  const uint32_t header_bytes = start.fixed32();
+  if (!start.ok() || tag != kTag) return fail(Code::corrupt, "these bytes are not a chunk");
+  if (version != kVersion) {
+    return fail(Code::corrupt, "a chunk of format {}: this program reads {}, update it", version, kVersion);
+  }
+  const std::string_view header = start.raw(header_bytes);
+  const uint32_t crc = start.fixed32();
+  if (!start.ok()) return damaged("no whole header");
+  if (crc32c(bytes.substr(0, kHeaderAt + header_bytes)) != crc) return damaged("a header whose checksum does not hold");
+
+  Reader in(header);
+  Stored stored;
+  const uint64_t rows = in.varint(), columns = in.varint();
+  stored.first_ns = in.signed64();
+  stored.last_ns = in.signed64();
+  size_t at = bytes.size() - start.left();
+  if (!in.ok() || rows == 0 || rows > kBatchRowsMax || columns > kBatchColumnsMax) return damaged("too many rows or columns");
+  stored.rows = static_cast<uint32_t>(rows);
+  if (!take_size(in, bytes.size(), at, stored.times)) return damaged("times beyond its end");
+  stored.times.crc = in.fixed32();
+  stored.columns.resize(columns);
+  std::set<std::string_view> names;
+  for (StoredColumn& column : stored.columns) {
+    if (!take_stored_column(in, stored.rows, bytes.size(), at, column)) return damaged("a column that does not add up");
+    if (!names.insert(column.summary.name).second) return damaged("two columns of one name");
+  }
+  if (!in.done() || at != bytes.size()) return damaged("bytes that belong to no column");
+  return stored;
+}
+
+Result<std::string_view> take_part(std::string_view bytes, const Part& part) {
+  const std::string_view found = bytes.substr(part.at, part.bytes);
+  if (crc32c(found) != part.crc) return damaged("a part whose checksum does not hold");
+  return found;
+}
+
+// Counts down what may still be allocated.
+class Budget {
+ public:
+  explicit Budget(size_t bytes) : left_(bytes) {}
+  bool take(uint64_t bytes) {
+    if (bytes > left_) return false;
+    left_ -= bytes;
+    return true;
+  }
+
+ private:
+  uint64_t left_;
+};
+
+Result<std::string> zstd_unpacked(std::string_view bytes, uint64_t plain_bytes, Budget& budget) {
+  if (!budget.take(plain_bytes)) return damaged("a column larger than is allowed");
+  std::string plain(plain_bytes, '\0');
+  const size_t n = ZSTD_decompress(plain.data(), plain.size(), bytes.data(), bytes.size());
+  if (ZSTD_isError(n) || n != plain_bytes) return damaged("a column that zstd cannot unpack");
+  return plain;
+}
+
+bool take_times(std::string_view bytes, const Stored& stored, std::vector<int64_t>& times) {
+  Reader in(bytes);
+  times.resize(stored.rows);
+  if (!internal::decode_integers(in, times) || !in.done()) return false;
+  bool increase = true;
+  for (size_t i = 1; i < times.size(); ++i) increase &= times[i] > times[i - 1];
+  return increase && times.front() == stored.first_ns && times.back() == stored.last_ns;
+}
+
+bool take_presence(Reader& in, uint32_t rows, uint32_t count, std::vector<uint8_t>& present) {
+  std::vector<int64_t> presence(rows);
+  if (!internal::decode_integers(in, presence)) return false;
+  present.resize(rows);
+  uint64_t found = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    if (presence[i] != 0 && presence[i] != 1) return false;
+    present[i] = static_cast<uint8_t>(presence[i]);
+    found += present[i];
+  }
+  return found == count;
+}
+
+// Puts the values that are there into their rows.
+template <typename To, typename From>
+std::vector<To> spread(std::vector<From> values, const std::vector<uint8_t>& present) {
+  if constexpr (std::is_same_v<To, From>) {
+    if (present.empty()) return values;
+  }
+  std::vector<To> out(present.empty() ? values.size() : present.size());
+  size_t next = 0;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (present.empty() || present[i] != 0) out[i] = static_cast<To>(std::move(values[next++]));
+  }
+  return out;
+}
+
+bool take_strings(Reader& in, uint32_t count, Budget& budget, std::vector<std::string>& values) {
+  const uint64_t distinct = in.varint();
+  if (!in.ok() || distinct > count) return false;
+  std::vector<int64_t> lengths(distinct), indexes(count);
+  if (!internal::decode_integers(in, lengths)) return false;
+  std::vector<std::string_view> texts;
+  texts.reserve(distinct);
+  for (int64_t length : lengths) {
+    if (length < 0) return false;
+    texts.push_back(in.raw(static_cast<size_t>(length)));
+    if (!in.ok()) return false;
+  }
+  if (!internal::decode_integers(in, indexes)) return false;
+  for (int64_t index : indexes) {
+    if (static_cast<uint64_t>(index) >= distinct || !budget.take(texts[static_cast<size_t>(index)].size())) return false;
+  }
+  values.reserve(count);
+  for (int64_t index : indexes) values.emplace_back(texts[static_cast<size_t>(index)]);
+  return true;
+}
+
+bool take_values(Reader& in, uint32_t count, Budget& budget, Column& column, FieldType type) {
+  switch (type) {
+    case FieldType::float64: {
+      std::vector<double> values(count);
+      if (!internal::decode_floats(in, values)) return false;
+      column.values = spread<double>(std::move(values), column.present);
+      return true;
+    }
+    case FieldType::int64: {
+      std::vector<int64_t> values(count);
+      if (!internal::decode_integers(in, values)) return false;
+      column.values = spread<int64_t>(std::move(values), column.present);
+      return true;
+    }
+    case FieldType::boolean: {
+      std::vector<int64_t> values(count);
+      if (!internal::decode_integers(in, values)) return false;
+      if (std::any_of(values.begin(), values.end(), [](int64_t v) { return v != 0 && v != 1; })) return false;
+      column.values = spread<uint8_t>(std::move(values), column.present);
+      return true;
+    }
+    case FieldType::string: {
+      std::vector<std::string> values;
+      if (!take_strings(in, count, budget, values)) return false;
+      column.values = spread<std::string>(std::move(values), column.present);
+      return true;
+    }
+  }
+  return false;
+}
+
+size_t row_bytes(FieldType type) {
+  switch (type) {
+    case FieldType::boolean: return 1;
+    case FieldType::string: return sizeof(std::string);
+    default: return 8;
+  }
+}
+
+Result<Column> take_column(std::string_view bytes, const Stored& stored, const StoredColumn& from, Budget& budget) {
+  const uint64_t row = row_bytes(from.summary.type) + ((from.flags & kSparse) ? 1 : 0);
+  if (!budget.take(stored.rows * row)) return damaged("more columns than may be decoded at once");
+  SKERRY_ASSIGN(std::string_view part, take_part(bytes, from.part));
+  std::string plain;
+  if (from.flags & kZstd) {
+    SKERRY_ASSIGN(plain, zstd_unpacked(part, from.plain_bytes, budget));
+    part = plain;
+  }
+  Reader in(part);
+  Column column;
+  column.name = from.summary.name;
+  if ((from.flags & kSparse) && !take_presence(in, stored.rows, from.summary.count, column.present)) {
+    return damaged("a column whose gaps do not add up");
+  }
+  if (!take_values(in, from.summary.count, budget, column, from.summary.type) || !in.done()) {
+    return damaged("a column that cannot be decoded");
+  }
+  return column;
+}
+
+}  // namespace
+
+Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options) {
+  SKERRY_TRY(check(batch));
+  Writer times;
+  internal::encode_integers(batch.times, times);
+  Writer header, body;
+  header.varint(batch.rows());
+  header.varint(batch.columns.size());
+  header.signed64(batch.times.front());
+  header.signed64(batch.times.back());
+  header.varint(times.bytes().size());
+  header.fixed32(crc32c(times.bytes()));
+  for (const Column& column : batch.columns) {
+    ChunkColumn summary;
+    std::string bytes = put_column(column, batch.rows(), summary);
+    uint8_t flags = summary.count < batch.rows() ? kSparse : 0;
+    const size_t plain_bytes = bytes.size();
+    if (options.zstd_level > 0 && plain_bytes >= kZstdFrom) {
+      std::string packed = zstd_packed(bytes, options.zstd_level);
+      if (packed.size() < plain_bytes - plain_bytes / 32) {
+        bytes = std::move(packed);
+        flags |= kZstd;
+      }
+    }
+    put_summary(summary, flags, plain_bytes, bytes, header);
+    body.raw(bytes.data(), bytes.size());
+  }
+  Writer out;
+  out.reserve(kHeaderAt + header.bytes().size() + 4 + times.bytes().size() + body.bytes().size());
+  out.u8(kTag);
+  out.u8(kVersion);
+  out.fixed32(static_cast<uint32_t>(header.bytes().size()));
+  out.raw(header.bytes().data(), header.bytes().size());
+  out.fixed32(crc32c(out.bytes()));
+  out.raw(times.bytes().data(), times.bytes().size());
+  out.raw(body.bytes().data(), body.bytes().size());
+  return out.take();
+}
+
+Result<ChunkHeader> read_chunk_header(std::string_view bytes) {
+  SKERRY_ASSIGN(Stored stored, read_stored(bytes));
+  ChunkHeader header{stored.rows, stored.first_ns, stored.last_ns, {}};
+  for (StoredColumn& column : stored.columns) header.columns.push_back(std::move(column.summary));
+  return header;
+}
+
+Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits, const std::optional<std::vector<std::string>>& wanted) {
+  SKERRY_ASSIGN(const Stored stored, read_stored(bytes));
+  Budget budget(limits.bytes_max);
+  if (stored.rows > limits.rows_max || !budget.take(uint64_t{8} * stored.rows)) return damaged("more rows than are allowed");
+  Batch batch;
+  SKERRY_ASSIGN(const std::string_view times, take_part(bytes, stored.times));
+  if (!take_times(times, stored, batch.times)) return damaged("times that do not increase or do not add up");
+  for (const StoredColumn& column : stored.columns) {
+    if (wanted && std::find(wanted->begin(), wanted->end(), column.summary.name) == wanted->end()) continue;
+    SKERRY_ASSIGN(Column decoded, take_column(bytes, stored, column, budget));
+    batch.columns.push_back(std::move(decoded));
+  }
+  return batch;
+}
+
+}  // namespace skerry::storage

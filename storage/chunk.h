@@ -1,0 +1,65 @@
+// A columnar chunk: the records of one series between two times, sorted, each column in the smallest of several encodings. What an
+// aggregate over a bucket needs is in the header, so that a chunk that lies wholly in a bucket is never decoded. Every value comes back
+// to the last bit: also NaN with its payload, -0.0, infinities and denormals. The series itself is not part of the chunk.
+// Threads: any; nothing is shared.
+// On failure: reading answers `corrupt` for any damaged or hostile input and allocates no more than a small multiple of
+// ChunkLimits::bytes_max.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/records.h"
+#include "base/result.h"
+
+namespace skerry::storage {
+
+struct ChunkOptions {
+  int zstd_level = 0;  // of a last pass over each column, kept where it saves something; 0: none. 1 to 19: smaller, slower to write
+};
+
+// What a reader is ready to hold.
+struct ChunkLimits {
+  size_t rows_max = kBatchRowsMax;
+  size_t bytes_max = 256 << 20;  // of the decoded records
+};
+
+template <typename T>
+struct Extent {
+  T min{}, max{}, first{}, last{};
+  bool operator==(const Extent&) const = default;
+};
+
+struct ChunkColumn {
+  std::string name;
+  FieldType type = FieldType::float64;
+  uint32_t count = 0;  // of the records that have the value
+  size_t bytes = 0;    // as stored
+  // Of the values that are there. double for float64, int64 for int64 and boolean, nothing for strings and when count is 0.
+  // min and max pass over NaN, and are NaN when there is nothing else.
+  std::variant<std::monostate, Extent<double>, Extent<int64_t>> extent;
+  double sum = 0;  // float64: added up in the order of time; else exact, rounded once
+};
+
+struct ChunkHeader {
+  uint32_t rows = 0;
+  int64_t first_ns = 0, last_ns = 0;
+  std::vector<ChunkColumn> columns;
+};
+
+// `batch` holds 1 to kBatchRowsMax records, times strictly increasing. Error: invalid.
+Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options = {});
+
+// Checks the header's checksum and that the chunk is whole, not the columns' checksums. Error: corrupt.
+Result<ChunkHeader> read_chunk_header(std::string_view bytes);
+
+// The records, with an empty series. With `wanted`, the fields of these names that there are; only what is read is checked. Values of
+// absent records are zero or empty. Error: corrupt.
+Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits = {},
+                           const std::optional<std::vector<std::string>>& wanted = std::nullopt);
+
+}  // namespace skerry::storage

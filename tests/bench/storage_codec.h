@@ -1,0 +1,16 @@
+// The figures of the columnar chunks (storage/chunk.h): bytes per value on real data beside zstd -19 of the raw floats, and values per second
+// on one core. Timestamps, headers and checksums are counted in; zstd packs the values alone.
+#pragma once
+
+#include <vector>
+
+#include "base/result.h"
+#include "tests/bench/figure.h"
+#include "tests/bench/loop.h"
+
+namespace skerry::bench {
+
+Result<std::vector<Figure>> chunk_sizes(Size size, const Places& places);
+Result<std::vector<Figure>> chunk_speed(Size size, const Places& places);  // on MotionSense
+
+}  // namespace skerry::bench
