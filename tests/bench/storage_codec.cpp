@@ -94,7 +94,8 @@ Result<std::vector<Figure>> chunk_sizes(Size size, const Places&) {
 }
 
 Result<std::vector<Figure>> chunk_speed(Size size, const Places&) {
-  std::vector<Figure> figures = {{"storage.encode", 0, "Mvalues/s", 50, Better::higher}, {"storage.decode", 0, "Mvalues/s", 200, Better::higher}};
+  std::vector<Figure> figures = {{"storage.encode", 0, "Mvalues/s", 50, Better::higher},
+                                 {"storage.decode", 0, "Mvalues/s", 200, Better::higher}};
   const std::vector<Batch> batches = cut(test::motionsense_batches(size == Size::full ? SIZE_MAX : kSmokeRecordings));
   if (batches.empty()) {
     for (Figure& figure : figures) figure.skipped = "MotionSense is not there (set SKERRY_TEST_DATA)";
