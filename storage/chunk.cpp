@@ -250,7 +250,8 @@ bool take_stored_column(Reader& in, uint32_t rows, size_t end, size_t& at, Store
   return in.ok();
 }
 
-Result<Stored> read_stored(std::string_view bytes) {
+// `bytes`: the whole chunk of `whole` bytes, or the beginning of it that holds the header.
+Result<Stored> read_stored(std::string_view bytes, size_t whole) {
   Reader start(bytes);
   const uint8_t tag = start.u8(), version = start.u8();
   const uint32_t header_bytes = start.fixed32();
@@ -260,7 +261,7 @@ Result<Stored> read_stored(std::string_view bytes) {
   }
   const std::string_view header = start.raw(header_bytes);
   const uint32_t crc = start.fixed32();
-  if (!start.ok()) return damaged("no whole header");
+  if (!start.ok() || bytes.size() > whole) return damaged("no whole header");
   if (crc32c(bytes.substr(0, kHeaderAt + header_bytes)) != crc) return damaged("a header whose checksum does not hold");
 
   Reader in(header);
@@ -268,18 +269,18 @@ Result<Stored> read_stored(std::string_view bytes) {
   const uint64_t rows = in.varint(), columns = in.varint();
   stored.first_ns = in.signed64();
   stored.last_ns = in.signed64();
-  size_t at = bytes.size() - start.left();
+  size_t at = kHeaderAt + header.size() + sizeof(uint32_t);
   if (!in.ok() || rows == 0 || rows > kBatchRowsMax || columns > kBatchColumnsMax) return damaged("too many rows or columns");
   stored.rows = static_cast<uint32_t>(rows);
-  if (!take_size(in, bytes.size(), at, stored.times)) return damaged("times beyond its end");
+  if (!take_size(in, whole, at, stored.times)) return damaged("times beyond its end");
   stored.times.crc = in.fixed32();
   stored.columns.resize(columns);
   std::set<std::string_view> names;
   for (StoredColumn& column : stored.columns) {
-    if (!take_stored_column(in, stored.rows, bytes.size(), at, column)) return damaged("a column that does not add up");
+    if (!take_stored_column(in, stored.rows, whole, at, column)) return damaged("a column that does not add up");
     if (!names.insert(column.summary.name).second) return damaged("two columns of one name");
   }
-  if (!in.done() || at != bytes.size()) return damaged("bytes that belong to no column");
+  if (!in.done() || at != whole) return damaged("bytes that belong to no column");
   return stored;
 }
 
@@ -468,15 +469,23 @@ Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options
   return out.take();
 }
 
-Result<ChunkHeader> read_chunk_header(std::string_view bytes) {
-  SKERRY_ASSIGN(Stored stored, read_stored(bytes));
+std::string_view chunk_header_bytes(std::string_view chunk) {
+  Reader in(chunk);
+  in.u8();
+  in.u8();
+  const uint64_t end = uint64_t{kHeaderAt} + in.fixed32() + sizeof(uint32_t);
+  return chunk.substr(0, end);
+}
+
+Result<ChunkHeader> read_chunk_header(std::string_view bytes, size_t chunk_bytes) {
+  SKERRY_ASSIGN(Stored stored, read_stored(bytes, chunk_bytes));
   ChunkHeader header{stored.rows, stored.first_ns, stored.last_ns, {}};
   for (StoredColumn& column : stored.columns) header.columns.push_back(std::move(column.summary));
   return header;
 }
 
 Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits, const std::optional<std::vector<std::string>>& wanted) {
-  SKERRY_ASSIGN(const Stored stored, read_stored(bytes));
+  SKERRY_ASSIGN(const Stored stored, read_stored(bytes, bytes.size()));
   Budget budget(limits.bytes_max);
   if (stored.rows > limits.rows_max || !budget.take(uint64_t{8} * stored.rows)) return damaged("more rows than are allowed");
   Batch batch;

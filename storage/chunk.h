@@ -54,8 +54,13 @@ struct ChunkHeader {
 // `batch` holds 1 to kBatchRowsMax records, times strictly increasing. Error: invalid.
 Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options = {});
 
-// Checks the header's checksum and that the chunk is whole, not the columns' checksums. Error: corrupt.
-Result<ChunkHeader> read_chunk_header(std::string_view bytes);
+// The beginning of a chunk that holds its header, to be kept elsewhere too.
+std::string_view chunk_header_bytes(std::string_view chunk);
+
+// `bytes`: of a chunk of `chunk_bytes` bytes, the whole or its chunk_header_bytes(). Checks the header's checksum and that the sizes
+// add up to the whole, not the columns' checksums. Error: corrupt.
+Result<ChunkHeader> read_chunk_header(std::string_view bytes, size_t chunk_bytes);
+inline Result<ChunkHeader> read_chunk_header(std::string_view chunk) { return read_chunk_header(chunk, chunk.size()); }
 
 // The records, with an empty series. With `wanted`, the fields of these names that there are; only what is read is checked. Values of
 // absent records are zero or empty. Error: corrupt.

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "storage/chunk.h"
 #include "storage/options.h"
 #include "storage/types.h"
 
@@ -42,6 +43,18 @@ struct Receipt {
   uint64_t records = 0;
 };
 
+// Takes what Store::scan meets: records in time order, each timestamp once.
+class RecordVisitor {
+ public:
+  virtual ~RecordVisitor() = default;
+  // A sealed chunk that lies wholly in the range and that nothing else overlaps. True: its header was all that is needed, its
+  // records are not read.
+  virtual bool chunk(const ChunkHeader&) { return false; }
+  // Records [from, to) of `batch`, whose columns are the fields that were asked for, in that order. `batch` is only borrowed. An
+  // error ends the scan and is its answer.
+  virtual Status rows(const Batch& batch, size_t from, size_t to) = 0;
+};
+
 class Store {
  public:
   // Creates or opens. Error: unavailable (locked by another process, permissions), corrupt (see the message for the remedy),
@@ -59,6 +72,10 @@ class Store {
   // empty. Error: not_found for an unknown series.
   virtual Result<Batch> read(const Series& series, TimeRange range, size_t rows_max,
                              const std::vector<std::string>& fields = {}) const = 0;
+
+  // The same without a limit and in bounded memory, as it stood when the scan began. Error: as read(), and the visitor's own.
+  virtual Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
+                      RecordVisitor& visitor) const = 0;
 
   // --- ledger, labels, examples
   virtual Result<Prediction> prediction(PredictionId id) const = 0;

@@ -9,9 +9,13 @@
 #include "storage/internal/damage.h"
 #include "storage/internal/database.h"
 #include "storage/internal/state.h"
-#include "storage/types.h"
+#include "storage/store.h"
 
 namespace skerry::storage::internal {
+
+// Every record of the range to the visitor. All fields when `fields` is empty. Error: not_found for an unknown field, the visitor's.
+Status scan_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,
+                  const std::vector<std::string>& fields, RecordVisitor& visitor);
 
 // At most rows_max records, the oldest first. All fields when `fields` is empty. Error: not_found for an unknown field.
 Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,

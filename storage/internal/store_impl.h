@@ -32,6 +32,8 @@ class StoreImpl final : public Store {
   Result<std::vector<StreamInfo>> streams() const override;
   Result<Batch> read(const Series& series, TimeRange range, size_t rows_max,
                      const std::vector<std::string>& fields) const override;
+  Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
+              RecordVisitor& visitor) const override;
   Result<Prediction> prediction(PredictionId id) const override;
   Result<std::vector<Prediction>> predictions(const std::string& model, const std::string& series,
                                               TimeRange windows_within, size_t count_max) const override;
@@ -60,6 +62,7 @@ class StoreImpl final : public Store {
     SteadyTime at;
   };
 
+  Result<SeriesState> series_state(const Series& series) const;
   Status stage(const Effect& effect, const std::vector<PreparedBatch>& batches, Transaction& transaction) const;
   Durability durability_of(const Effect& effect) const;
   // Under commit_mutex_:

@@ -42,18 +42,25 @@ Result<std::vector<StreamInfo>> StoreImpl::streams() const {
   return out;
 }
 
+Result<SeriesState> StoreImpl::series_state(const Series& series) const {
+  std::shared_lock lock(state_mutex_);
+  auto found = state_.series.find(series.text());
+  if (found == state_.series.end()) {
+    return fail(Code::not_found, "no stream {}: nothing was ever written to it", series.text());
+  }
+  return found->second;
+}
+
 Result<Batch> StoreImpl::read(const Series& series, TimeRange range, size_t rows_max,
                               const std::vector<std::string>& fields) const {
-  SeriesState state;
-  {
-    std::shared_lock lock(state_mutex_);
-    auto found = state_.series.find(series.text());
-    if (found == state_.series.end()) {
-      return fail(Code::not_found, "no stream {}: nothing was ever written to it", series.text());
-    }
-    state = found->second;
-  }
+  SKERRY_ASSIGN(const SeriesState state, series_state(series));
   return read_range(*db_, damage_, state, range, rows_max, fields);
+}
+
+Status StoreImpl::scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
+                       RecordVisitor& visitor) const {
+  SKERRY_ASSIGN(const SeriesState state, series_state(series));
+  return scan_range(*db_, damage_, state, range, fields, visitor);
 }
 
 Result<Prediction> StoreImpl::prediction(PredictionId id) const {
