@@ -105,9 +105,12 @@ class Store {
   // Starts a new epoch, keeping what is not acknowledged: its sequence numbers go on unchanged.
   virtual Status begin_epoch() = 0;
 
-  // --- upkeep: bounded work (interval sync, trimming of acknowledged entries, recovery after a full disk). Returns the delay
+  // --- upkeep: bounded work (interval sync, sealing, trimming of acknowledged entries, recovery after a full disk). Returns the delay
   // until it should be called again.
   virtual Duration step() = 0;
+  // Seals everything that is in the head now into chunks, also what is so little that it would wait: before a store is copied or
+  // measured. Error: exhausted, unavailable.
+  virtual Status seal() = 0;
   virtual uint64_t disk_bytes() const = 0;
   virtual uint64_t damaged() const = 0;           // blocks and rows skipped because their checksum did not hold
   virtual std::optional<Error> trouble() const = 0;  // why commits are refused just now, e.g. a full disk

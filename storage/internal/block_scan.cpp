@@ -2,11 +2,12 @@
 
 namespace skerry::storage::internal {
 
-BlockScan::BlockScan(const Database& db, Damage& damage, uint32_t series, int64_t from_ns, int64_t to_ns)
-    : db_(db), damage_(damage), series_(series), to_ns_(to_ns) {
-  lower_ = key::record(series, from_ns, 0);
+BlockScan::BlockScan(const Database& db, Damage& damage, Family family, uint32_t series, int64_t from_ns, int64_t to_ns,
+                     const rocksdb::Snapshot* snapshot)
+    : db_(db), damage_(damage), family_(family), series_(series), to_ns_(to_ns), snapshot_(snapshot) {
+  lower_ = key::run(series, from_ns, 0);
   // to_ns INT64_MAX still includes a block at that very time: nothing else of the series sorts after it.
-  upper_ = to_ns == INT64_MAX ? key::build(key::u32(series + 1)) : key::record(series, to_ns, 0);
+  upper_ = to_ns == INT64_MAX ? key::build(key::u32(series + 1)) : key::run(series, to_ns, 0);
   lower_slice_ = lower_;
   upper_slice_ = upper_;
   if (from_ns >= to_ns) return;
@@ -22,8 +23,9 @@ bool BlockScan::seek(int64_t from_ns) {
   rocksdb::ReadOptions options;
   options.iterate_lower_bound = &lower_slice_;
   options.iterate_upper_bound = &upper_slice_;
-  it_ = db_.iterate(kRecords, options);
-  it_->Seek(key::record(series_, from_ns, 0));
+  options.snapshot = snapshot_;
+  it_ = db_.iterate(family_, options);
+  it_->Seek(key::run(series_, from_ns, 0));
   return it_->Valid() || it_->status().ok();
 }
 
@@ -34,7 +36,7 @@ void BlockScan::settle() {
   in.fixed32();
   first_ns_ = in.key_time();
   number_ = in.key64();
-  SKERRY_CHECK(in.done(), "a key of the records family has {} bytes", it_->key().size());
+  SKERRY_CHECK(in.done(), "a key of the family {} has {} bytes", kFamilyNames[family_], it_->key().size());
 }
 
 void BlockScan::next() {
@@ -52,7 +54,7 @@ void BlockScan::seek_past_damage(int64_t from_ns) {
     status_ = db_.error(it_->status(), "read records");
     return;
   }
-  damage_.found(key::record(series_, from_ns, 0), it_->status().ToString());
+  damage_.found(key::run(series_, from_ns, 0), it_->status().ToString());
   // [from, bad] cannot be read; find the smallest readable start above it.
   uint64_t step = 1'000'000'000;
   int64_t bad = from_ns, good = from_ns;

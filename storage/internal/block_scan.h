@@ -1,4 +1,4 @@
-// Walks the blocks of one series in order of their first time, stepping over what cannot be read: where RocksDB finds a
+// Walks the rows of one series in `head` or in `index` in order of their first time, stepping over what cannot be read: where RocksDB finds a
 // damaged table block, the next readable key is looked for by doubling and halving the distance, so no more is lost
 // than what is damaged. Threads: one.
 #pragma once
@@ -14,13 +14,15 @@ namespace skerry::storage::internal {
 
 class BlockScan {
  public:
-  // Blocks whose first time is in [from, to).
-  BlockScan(const Database& db, Damage& damage, uint32_t series, int64_t from_ns, int64_t to_ns);
+  // Rows whose first time is in [from, to), as they stood at `snapshot` (null: now).
+  BlockScan(const Database& db, Damage& damage, Family family, uint32_t series, int64_t from_ns, int64_t to_ns,
+            const rocksdb::Snapshot* snapshot = nullptr);
 
   bool valid() const { return valid_; }
   void next();
   int64_t first_ns() const { return first_ns_; }
   uint64_t number() const { return number_; }
+  std::string_view key() const { return view(it_->key()); }
   std::string_view bytes() const { return view(it_->value()); }
   std::string place() const;  // for Damage
   Damage& damage() const { return damage_; }
@@ -33,8 +35,10 @@ class BlockScan {
 
   const Database& db_;
   Damage& damage_;
+  const Family family_;
   const uint32_t series_;
   const int64_t to_ns_;
+  const rocksdb::Snapshot* const snapshot_;
   std::string lower_, upper_;
   rocksdb::Slice lower_slice_, upper_slice_;
   std::unique_ptr<rocksdb::Iterator> it_;

@@ -74,9 +74,9 @@ size_t string_bytes(const Batch& batch, size_t row) {
 }
 
 size_t block_end(const Batch& batch, size_t from, size_t record_bytes) {
-  const int64_t hour = hour_start(batch.times[from]);
+  const int64_t week = span_start(batch.times[from], kWeekNs);
   size_t bytes = 0, to = from;
-  for (; to < batch.rows() && to - from < kBlockRowsMax && hour_start(batch.times[to]) == hour; ++to) {
+  for (; to < batch.rows() && to - from < kBlockRowsMax && span_start(batch.times[to], kWeekNs) == week; ++to) {
     bytes += record_bytes + string_bytes(batch, to);
     if (bytes > kBlockBytesMax && to > from) break;
   }

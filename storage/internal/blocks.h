@@ -1,5 +1,5 @@
 // A batch as it came - in any order, with repeated timestamps - becomes blocks: sorted, one record per timestamp, none
-// across an hour of record time, none much larger than a megabyte. Pure.
+// across a week of record time, none much larger than a megabyte. Pure.
 #pragma once
 
 #include <string>

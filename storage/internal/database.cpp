@@ -7,10 +7,14 @@
 
 #include <algorithm>
 
+#include "storage/internal/final_errors.h"
+
 namespace skerry::storage::internal {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kProbeBytes = 256 << 10;  // that a disk has to take before the database is opened anew
 
 rocksdb::CompressionType first_supported(std::initializer_list<rocksdb::CompressionType> wanted) {
   const auto supported = rocksdb::GetSupportedCompressions();
@@ -22,13 +26,14 @@ rocksdb::CompressionType first_supported(std::initializer_list<rocksdb::Compress
 
 rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
   rocksdb::DBOptions db;
-  if (env) db.env = env;
+  db.env = env;
   db.create_if_missing = true;
   db.create_missing_column_families = true;
   // All families reach their tables together: after a lost sync no table is ahead of what the log still tells of the
   // others.
   db.atomic_flush = true;
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;  // a torn tail is a power cut, not damage
+  db.avoid_flush_during_shutdown = true;  // the log has everything; what is not in it is only sealed anew
   db.max_bgerror_resume_count = 0;  // step() and commit() resume; no thread of RocksDB's retries behind our back
   db.db_write_buffer_size = o.write_buffer_bytes;
   db.max_total_wal_size = o.wal_bytes_max;
@@ -60,15 +65,17 @@ std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
   family.write_buffer_size = std::max<uint64_t>(o.write_buffer_bytes, 64 << 10);
   family.max_write_buffer_number = 2;
   family.arena_block_size =
-      std::clamp<uint64_t>(o.write_buffer_bytes / 128, 4 << 10, 64 << 10);  // seven families share it
-  family.compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
+      std::clamp<uint64_t>(o.write_buffer_bytes / 128, 4 << 10, 64 << 10);  // the families share it
   family.level_compaction_dynamic_level_bytes = true;
   family.target_file_size_base = 16 << 20;
   family.max_bytes_for_level_base = 64 << 20;
 
+  const rocksdb::CompressionType compression = first_supported({rocksdb::kLZ4Compression, rocksdb::kZSTD});
   std::vector<rocksdb::ColumnFamilyDescriptor> out;
   for (const char* name : kFamilyNames) {
-    table.block_size = std::string_view(name) == "records" ? 16 << 10 : 4 << 10;
+    const std::string_view family_name = name;
+    table.block_size = family_name == "head" || family_name == "index" ? 16 << 10 : 4 << 10;
+    family.compression = family_name == "chunks" ? rocksdb::kNoCompression : compression;  // they are packed already
     family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
     out.emplace_back(name, family);
   }
@@ -126,24 +133,72 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
     const Code code = made == std::errc::no_space_on_device ? Code::exhausted : Code::unavailable;
     return fail(code, "cannot make the folder of the store {}: {}", options.path.string(), made.message());
   }
-  if (options.file_system) out->env_ = rocksdb::NewCompositeEnv(options.file_system);
-  rocksdb::Env* env = out->env_ ? out->env_.get() : rocksdb::Env::Default();
-  SKERRY_TRY(refuse_lost_manifest(options.path, env));
-  rocksdb::DB* db = nullptr;
-  rocksdb::DBOptions how = db_options(options, out->env_.get());
-  how.listeners.push_back(out->listener_);
-  rocksdb::Status status = rocksdb::DB::Open(how, options.path.string(), families_of(options), &out->families_, &db);
+  out->options_ = options;
+  out->env_ = rocksdb::NewCompositeEnv(
+      with_final_errors(options.file_system ? options.file_system : rocksdb::FileSystem::Default()));
+  SKERRY_TRY(refuse_lost_manifest(options.path, out->env_.get()));
+  const rocksdb::Status status = out->open_rocks(Compaction::on);
   if (!status.ok()) return open_error(options.path, status);
-  out->db_.reset(db);
   return out;
 }
 
-Database::~Database() {
+rocksdb::Status Database::open_rocks(Compaction compaction) {
+  rocksdb::DB* db = nullptr;
+  rocksdb::DBOptions how = db_options(options_, env_.get());
+  how.listeners.push_back(listener_);
+  auto families = families_of(options_);
+  if (compaction == Compaction::off) {
+    for (auto& family : families) {
+      family.options.disable_auto_compactions = true;
+      family.options.level0_slowdown_writes_trigger = family.options.level0_stop_writes_trigger = 1 << 20;
+    }
+  }
+  rocksdb::Status status = rocksdb::DB::Open(how, path_.string(), families, &families_, &db);
+  if (status.ok()) db_.reset(db);
+  return status;
+}
+
+// Reads go on; without this an unreadable folder would leave callers without a database at all.
+void Database::open_for_reading() {
+  rocksdb::DB* db = nullptr;
+  rocksdb::DBOptions how = db_options(options_, env_.get());
+  if (!rocksdb::DB::OpenForReadOnly(how, path_.string(), families_of(options_), &families_, &db).ok()) {
+    nothing_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+    how.env = nothing_.get();
+    rocksdb::Status status = rocksdb::DB::Open(how, "/nothing", families_of(options_), &families_, &db);
+    SKERRY_CHECK(status.ok(), "an empty database in memory: {}", status.ToString());
+  }
+  db_.reset(db);
+}
+
+Status Database::probe() const {
+  const std::string path = (path_ / "probe").string();
+  rocksdb::Status status = rocksdb::WriteStringToFile(env_.get(), std::string(kProbeBytes, 'p'), path, /*should_sync=*/true);
+  env_->DeleteFile(path);
+  if (status.ok()) return {};
+  return error(status, "write");
+}
+
+Status Database::reopen(Compaction compaction) {
+  close();
+  listener_->forget();
+  const rocksdb::Status status = open_rocks(compaction);
+  if (status.ok()) return {};
+  open_for_reading();
+  return open_error(path_, status);
+}
+
+void Database::close() {
   if (!db_) return;
   for (rocksdb::ColumnFamilyHandle* handle : families_) db_->DestroyColumnFamilyHandle(handle);
+  families_.clear();
   rocksdb::CancelAllBackgroundWork(db_.get(), true);
   db_->Close();
+  db_.reset();
+  nothing_.reset();
 }
+
+Database::~Database() { close(); }
 
 Result<std::string> Database::get(Family f, const std::string& key) const {
   std::string value;

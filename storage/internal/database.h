@@ -27,6 +27,13 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  enum class Compaction : uint8_t { on, off };  // off: a table is damaged, merging it would stop all writing
+  // Closes and opens again: what was in memory comes back from the log. Nobody may use the database meanwhile. Error: as open(); what
+  // is there can be read then, and nothing written.
+  Status reopen(Compaction compaction);
+  // Whether the disk takes a file. Error: exhausted, unavailable.
+  Status probe() const;
+
   rocksdb::DB* operator->() const { return db_.get(); }
   rocksdb::DB& rocks() const { return *db_; }
   rocksdb::ColumnFamilyHandle* family(Family f) const { return families_[f]; }
@@ -39,7 +46,6 @@ class Database {
   Error error(const rocksdb::Status& status, const char* doing) const;
   // The last failure of a flush or compaction, which no caller of ours has seen.
   std::optional<rocksdb::Status> background_error() const { return listener_->error(); }
-  void forget_background_error() { listener_->forget(); }
   uint64_t disk_bytes() const;
 
  private:
@@ -68,9 +74,14 @@ class Database {
   };
 
   Database() = default;
+  rocksdb::Status open_rocks(Compaction compaction);
+  void open_for_reading();
+  void close();
+
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
+  Options options_;
   std::filesystem::path path_;
-  std::unique_ptr<rocksdb::Env> env_;  // null: RocksDB's own
+  std::unique_ptr<rocksdb::Env> env_, nothing_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
 };

@@ -11,7 +11,7 @@ namespace skerry::storage::internal {
 
 enum class Refers : uint8_t {
   payload = 1,     // `data` is the payload itself
-  block = 2,       // `data` is the key of a record block
+  block = 2,       // `data` is the key of a block in the head; once it is sealed, its records lie in chunks
   prediction = 3,  // `data` is the key of a prediction
 };
 
@@ -23,6 +23,7 @@ struct OutboxRow {
       0;               // payload bytes of all earlier entries of the class: makes the backlog's size a subtraction
   uint64_t bytes = 0;  // payload
   uint32_t records = 1;
+  uint64_t span_ns = 0;  // of a block: from its first record to its last
   std::string subject;
   std::string data;
 };
@@ -35,6 +36,7 @@ inline std::string encode_row(const OutboxRow& row) {
   out.varint(row.bytes_before);
   out.varint(row.bytes);
   out.varint(row.records);
+  out.varint(row.span_ns);
   out.text(row.subject);
   out.text(row.data);
   return seal('O', 1, out.bytes());
@@ -51,6 +53,7 @@ inline Result<OutboxRow> decode_row(std::string_view bytes) {
   row.bytes_before = in.varint();
   row.bytes = in.varint();
   row.records = static_cast<uint32_t>(in.varint());
+  row.span_ns = in.varint();
   row.subject = in.text();
   row.data = in.text();
   if (!in.done() || kind < 1 || kind > 5 || refers < 1 || refers > 3) {

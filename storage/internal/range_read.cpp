@@ -1,70 +1,56 @@
 #include "storage/internal/range_read.h"
 
+#include <rocksdb/snapshot.h>
+
 #include <algorithm>
 
 #include "storage/internal/block_codec.h"
 #include "storage/internal/block_scan.h"
+#include "storage/internal/chunks.h"
+#include "storage/internal/columns.h"
 #include "storage/sample_block.h"
 
 namespace skerry::storage::internal {
 namespace {
 
-struct Cursor {  // a decoded block, read up to `row`
+struct Cursor {  // a decoded block or chunk, read up to `row`
   Batch batch;   // its columns are those that are wanted, in their order
-  uint64_t number = 0;
+  std::vector<BlockPart> blocks;
   size_t row = 0;
 
   int64_t time() const { return batch.times[row]; }
+  uint64_t number() const { return number_at(blocks, row); }
   bool done() const { return row == batch.rows(); }
 };
 
 constexpr size_t kMergedRows = 1024;  // that are gathered where blocks overlap, before the visitor gets them
 
-Column::Values empty_values(FieldType type) {
-  switch (type) {
-    case FieldType::float64:
-      return std::vector<double>();
-    case FieldType::int64:
-      return std::vector<int64_t>();
-    case FieldType::boolean:
-      return std::vector<uint8_t>();
-    case FieldType::string:
-      return std::vector<std::string>();
-  }
-  SKERRY_CHECK(false, "field type {}", static_cast<int>(type));
-}
-
 Column absent(const Column& like, size_t rows) {
-  Column out{like.name, empty_values(like.type()), std::vector<uint8_t>(rows, 0)};
-  std::visit([&](auto& values) { values.resize(rows); }, out.values);
+  Column out{like.name, empty_values(like.type()), {}};
+  append_absent(out, rows);
   return out;
-}
-
-// Rows [from, to) of `source` to the end of `out`, whose `present` is always there.
-void append(Column& out, const Column& source, size_t from, size_t to) {
-  if (source.present.empty()) {
-    out.present.insert(out.present.end(), to - from, 1);
-  } else {
-    out.present.insert(out.present.end(), source.present.begin() + from, source.present.begin() + to);
-  }
-  std::visit(
-      [&](auto& values) {
-        const auto& other = std::get<std::decay_t<decltype(values)>>(source.values);
-        values.insert(values.end(), other.begin() + from, other.begin() + to);
-      },
-      out.values);
 }
 
 class Merge {
  public:
   // `wanted` has no records, and the columns of the fields that are read.
-  Merge(BlockScan& scan, Batch wanted, TimeRange range, RecordVisitor& visitor)
-      : scan_(scan), wanted_(std::move(wanted)), merged_(wanted_), range_(range), visitor_(visitor) {}
+  Merge(const Database& db, Damage& damage, const SeriesState& series, Batch wanted, TimeRange range, RecordVisitor& visitor)
+      : db_(db),
+        damage_(damage),
+        snapshot_(&db.rocks()),  // a block that is being sealed is seen in one place
+        wanted_(std::move(wanted)),
+        merged_(wanted_),
+        range_(range),
+        visitor_(visitor),
+        head_(db, damage, kHead, series.id, look_from(series, range), range.to_ns, snapshot_.snapshot()),
+        index_(db, damage, kIndex, series.id, look_from(series, range), range.to_ns, snapshot_.snapshot()) {
+    for (const Column& column : wanted_.columns) names_.push_back(column.name);
+  }
 
   Status run() {
     while (true) {
-      load();
-      if (open_.empty()) return give_merged();
+      SKERRY_TRY(load());
+      if (open_.empty()) break;
       if (open_.size() == 1) {
         SKERRY_TRY(give_run());
       } else {
@@ -72,36 +58,89 @@ class Merge {
       }
       std::erase_if(open_, [](const Cursor& c) { return c.done(); });
     }
+    SKERRY_TRY(give_merged());
+    SKERRY_TRY(Status(head_.status()));
+    return index_.status();
   }
 
  private:
-  // Opens every block that may hold the next record.
-  void load() {
-    while (scan_.valid() && (open_.empty() || scan_.first_ns() <= earliest())) {
-      open_block();
-      scan_.next();
+  // A block that begins before the range may reach into it: by no more than the longest, and never from an earlier week.
+  static int64_t look_from(const SeriesState& series, TimeRange range) {
+    const uint64_t room = static_cast<uint64_t>(range.from_ns) - static_cast<uint64_t>(span_start(range.from_ns, kWeekNs));
+    return range.from_ns - static_cast<int64_t>(std::min(room, series.span_max_ns));
+  }
+
+  // First time of the next block or chunk.
+  std::optional<int64_t> next_first() const {
+    if (!head_.valid() && !index_.valid()) return std::nullopt;
+    return std::min(head_.valid() ? head_.first_ns() : INT64_MAX, index_.valid() ? index_.first_ns() : INT64_MAX);
+  }
+
+  // Opens everything that may hold the next record.
+  Status load() {
+    while (auto first = next_first()) {
+      if (!open_.empty() && *first > earliest()) break;
+      if (index_.valid() && index_.first_ns() == *first) {
+        SKERRY_TRY(open_chunk());
+      } else {
+        open_block();
+        head_.next();
+      }
     }
+    return {};
   }
 
   void open_block() {
-    auto header = peek_block(scan_.bytes());
+    auto header = peek_block(head_.bytes());
     if (header.ok() && header->last_ns < range_.from_ns) return;
-    auto batch = decode_block(wanted_.series, scan_.bytes());
+    auto batch = decode_block(wanted_.series, head_.bytes());
     if (!batch.ok()) {
-      scan_.damage().found(scan_.place(), batch.error().message);
+      damage_.found(head_.place(), batch.error().message);
       return;
     }
+    const auto rows = static_cast<uint32_t>(batch->rows());
+    open(std::move(*batch), {{head_.number(), rows}});
+  }
+
+  // The next chunk of the index: handed on by its header if that is enough, else opened.
+  Status open_chunk() {
+    const std::string key(index_.key());
+    auto row = decode_sealed_row(index_.bytes());
+    const auto header = row.ok() ? read_chunk_header(row->header, row->chunk_bytes) : Result<ChunkHeader>(row.error());
+    index_.next();
+    if (!header.ok()) {
+      damage_.found(key, header.error().message);
+      return {};
+    }
+    if (header->last_ns < range_.from_ns) return {};
+    const auto next = next_first();
+    const bool alone = open_.empty() && header->first_ns >= range_.from_ns && header->last_ns < range_.to_ns &&
+                       (!next || *next > header->last_ns);
+    if (alone) {
+      SKERRY_TRY(give_merged());
+      if (visitor_.chunk(*header)) return {};
+    }
+    auto batch = load_chunk(db_, key, *row, names_, snapshot_.snapshot());
+    if (batch.ok()) {
+      open(std::move(*batch), std::move(row->blocks));
+    } else if (batch.error().code != Code::not_found || db_.get(kIndex, key).ok()) {  // not removed by a quota meanwhile
+      damage_.found(key, batch.error().message);
+    }
+    return {};
+  }
+
+  void open(Batch&& batch, std::vector<BlockPart>&& blocks) {
     Cursor cursor;
-    cursor.number = scan_.number();
+    cursor.blocks = std::move(blocks);
     cursor.batch.series = wanted_.series;
-    cursor.batch.times = std::move(batch->times);
+    cursor.batch.times = std::move(batch.times);
     const auto& times = cursor.batch.times;
-    cursor.row = std::lower_bound(times.begin(), times.end(), range_.from_ns) - times.begin();
+    cursor.row = static_cast<size_t>(std::lower_bound(times.begin(), times.end(), range_.from_ns) - times.begin());
     if (cursor.done() || cursor.time() >= range_.to_ns) return;
     for (const Column& wanted : wanted_.columns) {
-      auto found = std::find_if(batch->columns.begin(), batch->columns.end(),
+      auto found = std::find_if(batch.columns.begin(), batch.columns.end(),
                                 [&](const Column& c) { return c.name == wanted.name && c.type() == wanted.type(); });
-      cursor.batch.columns.push_back(found != batch->columns.end() ? std::move(*found) : absent(wanted, times.size()));
+      cursor.batch.columns.push_back(found != batch.columns.end() ? std::move(*found) : absent(wanted, times.size()));
     }
     open_.push_back(std::move(cursor));
   }
@@ -116,7 +155,7 @@ class Merge {
   Status give_run() {
     SKERRY_TRY(give_merged());
     Cursor& c = open_.front();
-    const int64_t limit = scan_.valid() ? std::min(range_.to_ns, scan_.first_ns()) : range_.to_ns;
+    const int64_t limit = std::min(range_.to_ns, next_first().value_or(INT64_MAX));
     const auto& times = c.batch.times;
     const size_t from = c.row;
     const size_t to = std::lower_bound(times.begin() + static_cast<ptrdiff_t>(from), times.end(), limit) - times.begin();
@@ -131,7 +170,7 @@ class Merge {
     for (Cursor& c : open_) {
       if (c.time() == time) same.push_back(&c);
     }
-    std::sort(same.begin(), same.end(), [](const Cursor* a, const Cursor* b) { return a->number > b->number; });
+    std::sort(same.begin(), same.end(), [](const Cursor* a, const Cursor* b) { return a->number() > b->number(); });
     if (time >= range_.to_ns) {
       for (Cursor* c : same) c->row = c->batch.rows();
       return {};
@@ -140,7 +179,7 @@ class Merge {
     for (size_t i = 0; i < merged_.columns.size(); ++i) {
       auto newest = std::find_if(same.begin(), same.end(), [&](const Cursor* c) { return c->batch.columns[i].has(c->row); });
       const Cursor& from = newest == same.end() ? *same.front() : **newest;
-      append(merged_.columns[i], from.batch.columns[i], from.row, from.row + 1);
+      append_rows(merged_.columns[i], from.batch.columns[i], from.row, from.row + 1);
     }
     for (Cursor* c : same) ++c->row;
     return merged_.rows() < kMergedRows ? Status() : give_merged();
@@ -152,11 +191,15 @@ class Merge {
     return visitor_.rows(ready, 0, ready.rows());
   }
 
-  BlockScan& scan_;
+  const Database& db_;
+  Damage& damage_;
+  rocksdb::ManagedSnapshot snapshot_;
   const Batch wanted_;
+  std::vector<std::string> names_;
   Batch merged_;
   const TimeRange range_;
   RecordVisitor& visitor_;
+  BlockScan head_, index_;
   std::vector<Cursor> open_;
 };
 
@@ -183,7 +226,7 @@ class Collector final : public RecordVisitor {
   Status rows(const Batch& batch, size_t from, size_t to) override {
     to = std::min(to, from + (rows_max_ - out_.rows()));
     out_.times.insert(out_.times.end(), batch.times.begin() + static_cast<ptrdiff_t>(from), batch.times.begin() + static_cast<ptrdiff_t>(to));
-    for (size_t i = 0; i < out_.columns.size(); ++i) append(out_.columns[i], batch.columns[i], from, to);
+    for (size_t i = 0; i < out_.columns.size(); ++i) append_rows(out_.columns[i], batch.columns[i], from, to);
     return full() ? Status(fail(Code::cancelled, "there are as many records as were asked for")) : Status();
   }
 
@@ -199,13 +242,8 @@ Status scan_range(const Database& db, Damage& damage, const SeriesState& series,
   Batch wanted;
   wanted.series = series.series;
   SKERRY_TRY(choose_columns(series, fields, wanted));
-  // A block that begins before the range may reach into it: by no more than the longest block, and never from an
-  // earlier hour.
-  const uint64_t room = static_cast<uint64_t>(range.from_ns) - static_cast<uint64_t>(hour_start(range.from_ns));
-  const int64_t from = range.from_ns - static_cast<int64_t>(std::min(room, series.span_max_ns));
-  BlockScan scan(db, damage, series.id, from, range.to_ns);
-  SKERRY_TRY(Merge(scan, std::move(wanted), range, visitor).run());
-  return scan.status();
+  if (range.from_ns >= range.to_ns) return {};
+  return Merge(db, damage, series, std::move(wanted), range, visitor).run();
 }
 
 Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,
@@ -217,9 +255,7 @@ Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& 
   Collector collector(out, rows_max);
   const Status status = scan_range(db, damage, series, range, fields, collector);
   if (!status.ok() && !collector.full()) return status.error();
-  for (Column& column : out.columns) {
-    if (std::find(column.present.begin(), column.present.end(), 0) == column.present.end()) column.present.clear();
-  }
+  for (Column& column : out.columns) drop_full_presence(column);
   return out;
 }
 

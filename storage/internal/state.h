@@ -16,13 +16,29 @@
 
 namespace skerry::storage::internal {
 
+struct Extents {  // of the head, or of the chunks, of a series
+  uint64_t rows = 0, bytes = 0, count = 0;  // count: blocks or chunks
+  int64_t first_ns = INT64_MAX;             // may be older than what is left
+
+  void add(const Extents& more) {
+    rows += more.rows;
+    bytes += more.bytes;
+    count += more.count;
+    first_ns = std::min(first_ns, more.first_ns);
+  }
+};
+
 struct SeriesState {
   uint32_t id = 0;
   Series series;
   std::vector<std::pair<std::string, FieldType>> fields;  // in the order in which they were first seen
   uint64_t records = 0;
   int64_t first_ns = 0, last_ns = 0;
-  uint64_t span_max_ns = 0;  // longest block: how far a range read has to look back
+  uint64_t span_max_ns = 0;  // longest block or chunk: how far a range read has to look back
+
+  // Not in a row: counted from the families after a start, by and by (Survey).
+  bool surveyed = false;
+  Extents head, sealed;
 
   int field(std::string_view name) const;  // index, or -1
 };

@@ -1,9 +1,11 @@
 // The layout of the store: column families and keys. Persistent: never renumber, never reuse a letter.
 //
 //   family    key                                              value
-//   records   series id | first time | block number            sample block (sample_block.h); within one hour of record
-//   time outbox    class | seq                                      queued row (internal/outbox_row.h) ledger    'p' |
-//   prediction id                              prediction (record_format.h)
+//   head      series id | first time | block number            sample block (sample_block.h), not sealed yet
+//   index     series id | first time | number of first block   what is sealed into a chunk (internal/sealed_row.h)
+//   chunks    generation | the key in `index`                  chunk (chunk.h)
+//   outbox    class | seq                                      queued row (internal/outbox_row.h)
+//   ledger    'p' | prediction id                              prediction (record_format.h)
 //             'w' | hash of series | window.from | id          empty: finds predictions of a series by time
 //   labels    label id                                         label
 //   examples  'e' | example id                                 example
@@ -19,6 +21,9 @@
 //             'v' | model | version                            live score
 //             'x' | model | role | class                       number of examples
 //             'n' | name                                       note
+//
+// A generation is what was sealed at one moment. It comes first in the key, so that the tables of two generations never overlap: RocksDB
+// moves them from level to level without ever writing them again, and one whose chunks are all gone is deleted as a file.
 #pragma once
 
 #include <cstdint>
@@ -33,15 +38,17 @@ namespace skerry::storage::internal {
 inline constexpr uint32_t kStoreFormat = 1;
 
 // Order of kFamilyNames. Meta is RocksDB's default family, which has to exist.
-enum Family : uint8_t { kMeta, kRecords, kOutbox, kLedger, kLabels, kExamples, kModels, kFamilyCount };
-inline constexpr const char* kFamilyNames[kFamilyCount] = {"default", "records",  "outbox", "ledger",
-                                                           "labels",  "examples", "models"};
+enum Family : uint8_t { kMeta, kHead, kOutbox, kLedger, kLabels, kExamples, kModels, kIndex, kChunks, kFamilyCount };
+inline constexpr const char* kFamilyNames[kFamilyCount] = {"default",  "head",   "outbox", "ledger", "labels",
+                                                           "examples", "models", "index",  "chunks"};
 
-inline constexpr int64_t kHourNs = 3'600'000'000'000;
-inline int64_t hour_start(int64_t ns) {  // also for times before 1970, and never below INT64_MIN
-  const int64_t into = ((ns % kHourNs) + kHourNs) % kHourNs;
+// Start of the stretch of `span_ns`, counted from 1970, in which a time lies; never below INT64_MIN.
+inline int64_t span_start(int64_t ns, int64_t span_ns) {
+  const int64_t into = ((ns % span_ns) + span_ns) % span_ns;
   return ns < INT64_MIN + into ? INT64_MIN : ns - into;
 }
+// No block and no chunk crosses the border of a week of record time, so a range read never looks back farther.
+inline constexpr int64_t kWeekNs = 7LL * 24 * 3'600'000'000'000;
 
 namespace key {
 
@@ -78,8 +85,12 @@ inline uint64_t hash(std::string_view text) {
   return h;
 }
 
-inline std::string record(uint32_t series, int64_t first_ns, uint64_t block) {
+inline std::string run(uint32_t series, int64_t first_ns, uint64_t block) {  // in head and in index
   return build(u32(series), time(first_ns), u64(block));
+}
+inline std::string chunk(uint64_t generation, std::string_view index_key) {
+  std::string out = build(u64(generation));
+  return out.append(index_key);
 }
 inline std::string outbox(OutboxClass c, uint64_t seq) { return build(u8(static_cast<uint8_t>(c)), u64(seq)); }
 

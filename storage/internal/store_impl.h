@@ -1,5 +1,5 @@
 // The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the
-// outbox.
+// outbox; store_upkeep.cpp: sealing, trimming, repair.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,8 @@
 #include "storage/internal/damage.h"
 #include "storage/internal/database.h"
 #include "storage/internal/outbox_row.h"
+#include "storage/internal/sealed_blocks.h"
+#include "storage/internal/sealer.h"
 #include "storage/internal/state.h"
 #include "storage/internal/transaction.h"
 #include "storage/internal/wal_sync.h"
@@ -51,6 +53,7 @@ class StoreImpl final : public Store {
   Status begin_epoch() override;
 
   Duration step() override;
+  Status seal() override;
   uint64_t disk_bytes() const override;
   uint64_t damaged() const override;
   std::optional<Error> trouble() const override;
@@ -67,26 +70,48 @@ class StoreImpl final : public Store {
   Durability durability_of(const Effect& effect) const;
   // Under commit_mutex_:
   Result<uint64_t> write(rocksdb::WriteBatch* batch);  // its sync ticket
-  Status ready();  // refuses while there is trouble, after trying to clear it when that is due
-  Status repair();
+  Status healthy();                                    // refuses while there is trouble
   void trim();
+
+  // Under upkeep_mutex_:
+  void tend_head();     // surveys, and seals when that is due
+  Status survey();      // a piece of it
+  Status survey_all();
+  bool seal_due();
+  Result<uint64_t> seal_heads(SealWhat what);  // bytes of the head that were freed
+  Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
+
+  // Without any lock:
+  Status mend();    // clears trouble when that is due, else says what it is
+  Status reopen();
+  Status load();    // what is kept in memory, from the database
 
   Status sync(uint64_t ticket);
   Error note_trouble(Error error);
   Result<OutboxRow> outbox_row(OutboxClass outbox_class, uint64_t seq) const;
   OutboxItem resolve(OutboxClass outbox_class, uint64_t seq);
-  Result<std::string> payload_of(OutboxRow& row) const;
+  Result<std::string> payload_of(OutboxRow& row);
+  Result<std::string> block_of(const OutboxRow& row);
 
   const Options options_;
   const Clock& clock_;
   const std::unique_ptr<Database> db_;
   WalSync sync_;
   mutable Damage damage_;
+  SealedBlocks sealed_blocks_;
+
+  mutable std::shared_timed_mutex open_mutex_;  // shared: the database is used; alone: it is opened anew. Taken first
+  bool merging_off_ = false;                    // guarded by open_mutex_: a table is damaged
 
   std::mutex commit_mutex_;  // orders writes: sequence order is log order, so any surviving prefix has no holes
   std::deque<Acked> acked_;  // guarded by commit_mutex_, as are the next two
   SteadyTime trim_due_{};
   std::optional<SteadyTime> interval_due_;
+
+  std::mutex upkeep_mutex_;         // taken before commit_mutex_
+  uint64_t generation_ = 0;         // guarded by upkeep_mutex_, as is the next: the newest
+  uint64_t seal_tried_bytes_ = 0;   // in memory when there was not enough to seal
+  uint64_t first_new_block_ = 0;    // blocks from here on were counted as they were written
 
   mutable std::shared_mutex state_mutex_;  // held for moments only; writers also hold commit_mutex_
   State state_;

@@ -12,21 +12,26 @@ Result<OutboxRow> StoreImpl::outbox_row(OutboxClass outbox_class, uint64_t seq) 
   return decode_row(bytes);
 }
 
-Result<std::string> StoreImpl::payload_of(OutboxRow& row) const {
+Result<std::string> StoreImpl::block_of(const OutboxRow& row) {
+  SKERRY_ASSIGN(const Series series, Series::parse(row.subject));
+  auto bytes = db_->get(kHead, row.data);
+  if (!bytes.ok() && bytes.error().code == Code::not_found) {
+    SKERRY_ASSIGN(const SeriesState state, series_state(series));
+    return sealed_blocks_.find({series, row.data, row.span_ns, row.records, state.span_max_ns});
+  }
+  SKERRY_TRY(bytes.ok() ? Status() : bytes.error());
+  // The hub refuses a damaged payload for ever: it must not be sent. Decoding is what the hub will do.
+  auto batch = decode_block(series, *bytes);
+  if (!batch.ok()) return batch.error();
+  return bytes;
+}
+
+Result<std::string> StoreImpl::payload_of(OutboxRow& row) {
   switch (row.refers) {
     case Refers::payload:
       return std::move(row.data);
-    case Refers::block: {
-      SKERRY_ASSIGN(std::string bytes, db_->get(kRecords, row.data));
-      // The hub refuses a damaged payload for ever: it must not be sent. Decoding is what the hub will do.
-      SKERRY_TRY([&]() -> Status {
-        auto series = Series::parse(row.subject);
-        if (!series) return series.error();
-        auto batch = decode_block(*series, bytes);
-        return batch.ok() ? Status() : batch.error();
-      }());
-      return bytes;
-    }
+    case Refers::block:
+      return block_of(row);
     case Refers::prediction: {
       SKERRY_ASSIGN(std::string bytes, db_->get(kLedger, row.data));
       SKERRY_ASSIGN(Prediction p, decode_prediction(bytes));
@@ -64,6 +69,7 @@ OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
 
 Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class, uint64_t from_seq,
                                                        uint64_t bytes_max) {
+  std::shared_lock use(open_mutex_);
   uint64_t last = 0;
   {
     std::shared_lock lock(state_mutex_);
@@ -90,6 +96,8 @@ Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class,
 }
 
 Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
+  SKERRY_TRY(mend());
+  std::shared_lock use(open_mutex_);
   std::lock_guard lock(commit_mutex_);
   ClassState s = state_.of(outbox_class);
   if (seq > s.last_seq) {
@@ -98,7 +106,7 @@ Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
                 to_string(outbox_class), s.last_seq);
   }
   if (seq <= s.acked_seq) return {};
-  SKERRY_TRY(ready());
+  SKERRY_TRY(healthy());
   auto row = outbox_row(outbox_class, seq);
   if (seq == s.last_seq) {
     s.acked_bytes = s.queued_bytes;
@@ -160,12 +168,14 @@ Identity StoreImpl::identity() const {
 }
 
 Status StoreImpl::begin_epoch() {
+  SKERRY_TRY(mend());
+  std::shared_lock use(open_mutex_);
   uint64_t epoch = 0;
   while (epoch == 0) epoch = system_seed();
   uint64_t ticket = 0;
   {
     std::lock_guard lock(commit_mutex_);
-    SKERRY_TRY(ready());
+    SKERRY_TRY(healthy());
     rocksdb::WriteBatch batch;
     batch.Put(db_->family(kMeta), key::identity(), encode_identity(epoch));
     SKERRY_ASSIGN(ticket, write(&batch));

@@ -53,17 +53,20 @@ Result<SeriesState> StoreImpl::series_state(const Series& series) const {
 
 Result<Batch> StoreImpl::read(const Series& series, TimeRange range, size_t rows_max,
                               const std::vector<std::string>& fields) const {
+  std::shared_lock use(open_mutex_);
   SKERRY_ASSIGN(const SeriesState state, series_state(series));
   return read_range(*db_, damage_, state, range, rows_max, fields);
 }
 
 Status StoreImpl::scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
                        RecordVisitor& visitor) const {
+  std::shared_lock use(open_mutex_);
   SKERRY_ASSIGN(const SeriesState state, series_state(series));
   return scan_range(*db_, damage_, state, range, fields, visitor);
 }
 
 Result<Prediction> StoreImpl::prediction(PredictionId id) const {
+  std::shared_lock use(open_mutex_);
   auto bytes = db_->get(kLedger, key::prediction(id));
   if (bytes.ok()) return decode_prediction(*bytes);
   if (bytes.error().code == Code::not_found) return fail(Code::not_found, "no prediction {}", number(id));
@@ -72,6 +75,7 @@ Result<Prediction> StoreImpl::prediction(PredictionId id) const {
 
 Result<std::vector<Prediction>> StoreImpl::predictions(const std::string& model, const std::string& series,
                                                        TimeRange range, size_t count_max) const {
+  std::shared_lock use(open_mutex_);
   std::vector<Prediction> out;
   if (count_max == 0 || range.from_ns > range.to_ns) return out;
   auto take = [&](Prediction p) {
@@ -109,6 +113,7 @@ Result<std::vector<Prediction>> StoreImpl::predictions(const std::string& model,
 }
 
 Result<std::vector<Label>> StoreImpl::labels(const std::string& model, size_t count_max) const {
+  std::shared_lock use(open_mutex_);
   std::vector<Label> out;
   auto it = db_->iterate(kLabels);
   for (it->SeekToLast(); it->Valid() && out.size() < count_max; it->Prev()) {
@@ -121,6 +126,7 @@ Result<std::vector<Label>> StoreImpl::labels(const std::string& model, size_t co
 
 // The newest count_max, in the order of their ids.
 Result<std::vector<Example>> StoreImpl::examples(const std::string& model, size_t count_max) const {
+  std::shared_lock use(open_mutex_);
   std::vector<Example> out;
   const std::string first = key::example_of_model(model, ExampleId::none);
   auto it = db_->iterate(kExamples);
@@ -141,6 +147,7 @@ Result<std::vector<Example>> StoreImpl::examples(const std::string& model, size_
 }
 
 Result<ExampleCounts> StoreImpl::example_counts(const std::string& model, ExampleId after) const {
+  std::shared_lock use(open_mutex_);
   const std::string last = key::example_of_model(model, ExampleId{UINT64_MAX});
   ExampleCounts counts;
   auto it = db_->iterate(kExamples);
@@ -160,6 +167,7 @@ LiveScore StoreImpl::live_score(const std::string& model, uint32_t version) cons
 }
 
 Result<std::vector<ModelVersion>> StoreImpl::versions(const std::string& model) const {
+  std::shared_lock use(open_mutex_);
   std::vector<ModelVersion> out;
   const std::string first = key::version(model, 0);
   const std::string prefix = model.empty() ? "" : first.substr(0, first.size() - sizeof(uint32_t));
@@ -172,6 +180,7 @@ Result<std::vector<ModelVersion>> StoreImpl::versions(const std::string& model) 
 }
 
 Result<std::optional<std::string>> StoreImpl::note(const std::string& name) const {
+  std::shared_lock use(open_mutex_);
   auto value = db_->get(kMeta, key::note(name));
   if (value.ok()) return std::optional<std::string>(std::move(*value));
   if (value.error().code == Code::not_found) return std::optional<std::string>();

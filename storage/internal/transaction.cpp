@@ -58,6 +58,7 @@ Result<SeriesState*> Transaction::series_for(const Batch& batch, const std::stri
       }
       s.id = static_cast<uint32_t>(state_.series.size() + ++new_series_);
       s.series = batch.series;
+      s.surveyed = true;
       put(kMeta, key::series(s.id), encode_series(s));
     }
   }
@@ -84,12 +85,13 @@ Status Transaction::add(const PreparedBatch& prepared) {
   SKERRY_ASSIGN(SeriesState * s, series_for(*prepared.batch, prepared.series));
   const bool sync = rule_of(options_, prepared.batch->series.name).sync;
   for (const Block& block : prepared.blocks) {
-    std::string key = key::record(s->id, block.first_ns, counters_.block++);
-    put(kRecords, key, block.bytes);
+    std::string key = key::run(s->id, block.first_ns, counters_.block++);
+    put(kHead, key, block.bytes);
     s->first_ns = s->records == 0 ? block.first_ns : std::min(s->first_ns, block.first_ns);
     s->last_ns = s->records == 0 ? block.last_ns : std::max(s->last_ns, block.last_ns);
     s->span_max_ns = std::max(s->span_max_ns, static_cast<uint64_t>(block.last_ns - block.first_ns));
     s->records += block.rows;
+    s->head.add({block.rows, block.bytes.size(), 1, block.first_ns});
     receipt_.records += block.rows;
     if (!sync) continue;
     OutboxRow row;
@@ -99,6 +101,7 @@ Status Transaction::add(const PreparedBatch& prepared) {
     row.records = block.rows;
     row.subject = prepared.series;
     row.data = std::move(key);
+    row.span_ns = static_cast<uint64_t>(block.last_ns - block.first_ns);
     queue(OutboxClass::telemetry, std::move(row));
   }
   return {};

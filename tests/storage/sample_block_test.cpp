@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "storage/internal/block_codec.h"
 #include "storage/internal/blocks.h"
+#include "storage/internal/store_format.h"
 #include "storage/internal/coding.h"
 
 using namespace skerry;
@@ -138,14 +139,14 @@ TEST_CASE("sample block: a forged block cannot make the reader allocate what its
   CHECK(bomb.error().code == Code::corrupt);
 }
 
-TEST_CASE("blocks: a batch is split by hour and size, sorted, with one record per time") {
+TEST_CASE("blocks: a batch is split by week and size, sorted, with one record per time") {
   using storage::internal::make_blocks;
-  constexpr int64_t hour = 3'600'000'000'000;
+  constexpr int64_t week = storage::internal::kWeekNs;
   Batch batch;
   batch.series = {"m", {}};
   std::vector<double> values;
   for (int i = 0; i < 40'000; ++i) {
-    batch.times.push_back(10 * hour + (i % 20'000) * (hour / 10'000));  // two hours, every time twice
+    batch.times.push_back(10 * week + (i % 20'000) * (week / 10'000));  // two weeks, every time twice
     values.push_back(i);
   }
   batch.columns = {{"v", values, {}}};
@@ -154,7 +155,7 @@ TEST_CASE("blocks: a batch is split by hour and size, sorted, with one record pe
   int64_t before = INT64_MIN;
   for (const auto& block : blocks) {
     CHECK(block.first_ns > before);
-    CHECK(block.first_ns / hour == block.last_ns / hour);
+    CHECK(block.first_ns / week == block.last_ns / week);
     CHECK(block.rows <= storage::internal::kBlockRowsMax);
     auto back = decode_block(batch.series, block.bytes);
     REQUIRE(back.ok());
