@@ -2,7 +2,7 @@
 //   tag 'C' | version u8 | bytes of the header u32 | header | CRC-32C of all before it u32 | times | column... and nothing after
 //   header   rows varint | columns varint | first time i64 | last time i64 | bytes of the times varint | their CRC-32C u32
 //            per column: type u8 | flags u8 | name | values that are there varint
-//                        [min, max, first, last, 8 bytes each | sum f64]   not of strings, nor when no value is there
+//                        [min, max, first, last, 8 bytes each | sum f64 | deviation f64]   not of strings, nor when no value is there
 //                        bytes varint | [bytes when unpacked varint, if flags & 2] | CRC-32C u32
 //   times    an integer stream
 //   column   packed by zstd as a whole if flags & 2:
@@ -48,6 +48,27 @@ std::vector<To> dense(const Column& column, const std::vector<From>& values) {
   return out;
 }
 
+// M2 = sum d^2 - (sum d)^2 / n of deviations from a rounded mean, the corrected two-pass algorithm: the second term takes back what
+// rounding the mean has added (Chan, Golub & LeVeque, "Algorithms for computing the sample variance", The American Statistician 1983).
+// `deviation_of` gives a value's; lanes, so that no sum waits for the one before it.
+template <typename T, typename DeviationOf>
+double squared_deviation(const std::vector<T>& values, DeviationOf deviation_of) {
+  constexpr size_t kLanes = 4;
+  double squares[kLanes] = {}, sums[kLanes] = {};
+  auto add = [&](size_t lane, double d) {
+    squares[lane] += d * d;
+    sums[lane] += d;
+  };
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) add(lane, deviation_of(values[i + lane]));
+  }
+  for (; i < values.size(); ++i) add(0, deviation_of(values[i]));
+  const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const double excess = (squares[0] + squares[1]) + (squares[2] + squares[3]) - sum * sum / static_cast<double>(values.size());
+  return excess < 0 ? 0 : excess;  // NaN stays
+}
+
 void summarize(const std::vector<double>& values, ChunkColumn& summary) {
   constexpr double inf = std::numeric_limits<double>::infinity();
   if (values.empty()) return;
@@ -59,6 +80,8 @@ void summarize(const std::vector<double>& values, ChunkColumn& summary) {
   }
   if (extent.min > extent.max) extent.min = extent.max = std::numeric_limits<double>::quiet_NaN();  // nothing but NaN
   summary.extent = extent;
+  const double mean = summary.sum / static_cast<double>(values.size());
+  summary.deviation = squared_deviation(values, [=](double value) { return value - mean; });
 }
 
 void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
@@ -72,6 +95,14 @@ void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
   }
   summary.extent = extent;
   summary.sum = static_cast<double>(sum);
+  // Differences of integers are exact, as long as they are integers: those of large values too.
+  const auto low = static_cast<uint64_t>(extent.min), high = static_cast<uint64_t>(extent.max);
+  const auto mean = static_cast<int64_t>(sum / static_cast<int64_t>(values.size()));
+  if (high - low <= static_cast<uint64_t>(INT64_MAX)) {
+    summary.deviation = squared_deviation(values, [=](int64_t value) { return static_cast<double>(value - mean); });
+  } else {
+    summary.deviation = squared_deviation(values, [=](int64_t value) { return static_cast<double>(value) - static_cast<double>(mean); });
+  }
 }
 
 // ---- writing
@@ -154,10 +185,11 @@ void put_summary(const ChunkColumn& column, uint8_t flags, size_t plain_bytes, s
   out.text(column.name);
   out.varint(column.count);
   if (const auto* floats = std::get_if<Extent<double>>(&column.extent)) {
-    for (double v : {floats->min, floats->max, floats->first, floats->last, column.sum}) out.f64(v);
+    for (double v : {floats->min, floats->max, floats->first, floats->last, column.sum, column.deviation}) out.f64(v);
   } else if (const auto* integers = std::get_if<Extent<int64_t>>(&column.extent)) {
     for (int64_t v : {integers->min, integers->max, integers->first, integers->last}) out.signed64(v);
     out.f64(column.sum);
+    out.f64(column.deviation);
   }
   out.varint(bytes.size());
   if (flags & kZstd) out.varint(plain_bytes);
@@ -229,6 +261,7 @@ bool take_extent(Reader& in, ChunkColumn& column) {
     column.extent = extent;
   }
   column.sum = in.f64();
+  column.deviation = in.f64();
   return in.ok();
 }
 

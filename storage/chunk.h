@@ -43,6 +43,10 @@ struct ChunkColumn {
   // min and max pass over NaN, and are NaN when there is nothing else.
   std::variant<std::monostate, Extent<double>, Extent<int64_t>> extent;
   double sum = 0;  // float64: added up in the order of time; else exact, rounded once
+  // M2, the sum of squared deviations from the mean, to rounding; two parts a and b make Ma + Mb + d^2 * na * nb / (na + nb) where d is
+  // the difference of their means (Chan, Golub & LeVeque 1983). float64: sum and deviation are NaN or infinite where plain arithmetic
+  // makes them so: deviation is NaN as soon as a value is, or is infinite, or the sum overflows.
+  double deviation = 0;
 };
 
 struct ChunkHeader {
