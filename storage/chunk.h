@@ -66,8 +66,8 @@ std::string_view chunk_header_bytes(std::string_view chunk);
 Result<ChunkHeader> read_chunk_header(std::string_view bytes, size_t chunk_bytes);
 inline Result<ChunkHeader> read_chunk_header(std::string_view chunk) { return read_chunk_header(chunk, chunk.size()); }
 
-// The records, with an empty series. With `wanted`, the fields of these names that there are; only what is read is checked. Values of
-// absent records are zero or empty. Error: corrupt.
+// The records, with an empty series. With `wanted`, the fields of these names that there are, in the order of the chunk; the others are
+// neither read nor checked, nor do they count against the limits. Values of absent records are zero or empty. Error: corrupt.
 Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits = {},
                            const std::optional<std::vector<std::string>>& wanted = std::nullopt);
 

@@ -354,10 +354,31 @@ TEST_CASE("chunk: only wanted fields are decoded, and only they are checked") {
   REQUIRE(times.ok());
   CHECK(times->times == batch.times);
 
-  bytes.back() = static_cast<char>(bytes.back() ^ 1);  // in the last column
-  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"s"}).ok());
+  auto reversed = decode_chunk(bytes, {}, std::vector<std::string>{"none", "s", "i", "s"});  // as the chunk has them, whatever is asked
+  REQUIRE(reversed.ok());
+  REQUIRE(reversed->columns.size() == 3);
+  CHECK(reversed->columns[0] == batch.columns[1]);
+  CHECK(reversed->columns[1] == batch.columns[3]);
+  CHECK(reversed->columns[2] == batch.columns[4]);
+
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);  // in "s", as "none" takes no bytes
+  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"i", "none", "f"}).ok());
+  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"s"}).error().code == Code::corrupt);
   CHECK(read_chunk_header(bytes).ok());
   CHECK(decode_chunk(bytes).error().code == Code::corrupt);
+}
+
+TEST_CASE("chunk: what is not wanted takes nothing of what may be decoded") {
+  Batch batch;
+  batch.times = regular_times(1000);
+  for (char name = 'a'; name < 'k'; ++name) batch.columns.push_back({std::string(1, name), std::vector<double>(1000, 1.5), {}});
+  const std::string bytes = encoded(batch);
+  const ChunkLimits two{.bytes_max = 2 * 8 * 1000};  // times and a column
+  CHECK(decode_chunk(bytes, two).error().code == Code::corrupt);
+  auto one = decode_chunk(bytes, two, std::vector<std::string>{"j"});
+  REQUIRE(one.ok());
+  CHECK(one->columns[0] == batch.columns[9]);
+  CHECK(decode_chunk(bytes, {.bytes_max = 8 * 1000}, std::vector<std::string>{}).ok());
 }
 
 TEST_CASE("chunk: every truncation and every flipped bit is corrupt") {
