@@ -219,7 +219,8 @@ size_t bits_of(const Residuals<Word>& residuals, size_t n, Predictor predictor) 
     bits += width_of<Word>(group);
   };
   if (predictor != Predictor::bits) {
-    for (size_t g = 0; g < kGroups; ++g) count(centred(a[g], centre) | centred(b[g], centre) | centred(c[g], centre) | centred(d[g], centre));
+    auto at = [=](const Word* r, size_t g) { return centred(r[g], centre); };
+    for (size_t g = 0; g < kGroups; ++g) count(at(a, g) | at(b, g) | at(c, g) | at(d, g));
     return bits;
   }
   for (size_t g = 0; g < kGroups; ++g) count(static_cast<Unsigned<Word>>(a[g] | b[g] | c[g] | d[g]));
