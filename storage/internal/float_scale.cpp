@@ -105,13 +105,15 @@ class Search {
 
   // The smallest power of ten for which a few of the values all are decimal numbers.
   bool decimals() {
-    std::array<double, kFew> few;
-    for (size_t i = 0; i < kFew; ++i) few[i] = sample_[i * sample_.size() / kFew];
+    const size_t few = std::min(sample_.size(), kFew);
     for (size_t p = 0; p < kPowersOfTen; ++p) {
       const Scale scale{Scale::Rule::divide, kDivisors[p]};
-      bool all = true;
-      for (double value : few) all &= std::bit_cast<uint64_t>(apply(scale, nearest_count(scale, value))) == std::bit_cast<uint64_t>(value);
-      if (all) return consider(scale);
+      auto is_hit = [&](double value) {
+        return std::bit_cast<uint64_t>(apply(scale, nearest_count(scale, value))) == std::bit_cast<uint64_t>(value);
+      };
+      size_t hits = 0;
+      while (hits < few && is_hit(sample_[hits * sample_.size() / few])) ++hits;  // mostly the first tells
+      if (hits == few) return consider(scale);
     }
     return false;
   }
