@@ -2,13 +2,10 @@
 //   tag 'C' | version u8 | bytes of the header u32 | header | CRC-32C of all before it u32 | times | column... and nothing after
 //   header   rows varint | columns varint | first time i64 | last time i64 | bytes of the times varint | their CRC-32C u32
 //            per column: type u8 | flags u8 | name | values that are there varint
-//                        [min, max, first, last, 8 bytes each | sum f64]   not of strings, nor when no value is there
+//                        [min, max, first, last, 8 bytes each | sum f64 | deviation f64]   not of strings, nor when no value is there
 //                        bytes varint | [bytes when unpacked varint, if flags & 2] | CRC-32C u32
 //   times    an integer stream
-//   column   packed by zstd as a whole if flags & 2:
-//            [presence, an integer stream of 0 and 1, if flags & 1]
-//            the values that are there. float64: a float stream; int64 and boolean: an integer stream;
-//            string: distinct texts varint | their lengths, an integer stream | the texts | which one each is, an integer stream
+//   column   as column_codec.cpp has it; not every row has a value if flags & 1; packed by zstd as a whole if flags & 2
 // The header's checksum covers the checksums of the rest, so any part can be read alone and trusted.
 #include "storage/chunk.h"
 
@@ -18,15 +15,15 @@
 #include <limits>
 #include <memory>
 #include <set>
-#include <unordered_map>
 
 #include "storage/internal/coding.h"
-#include "storage/internal/float_stream.h"
+#include "storage/internal/column_codec.h"
 #include "storage/internal/integer_stream.h"
 
 namespace skerry::storage {
 namespace {
 
+using internal::Budget;
 using internal::Reader;
 using internal::Writer;
 
@@ -37,15 +34,25 @@ constexpr size_t kZstdFrom = 64;  // bytes; below it a frame's own header eats w
 
 Error damaged(const char* what) { return fail(Code::corrupt, "a chunk has {}", what); }
 
-// The values of the records that have one.
-template <typename To, typename From>
-std::vector<To> dense(const Column& column, const std::vector<From>& values) {
-  std::vector<To> out;
-  out.reserve(values.size());
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (column.has(i)) out.push_back(static_cast<To>(values[i]));
+// M2 = sum d^2 - (sum d)^2 / n of deviations from a rounded mean, the corrected two-pass algorithm: the second term takes back what
+// rounding the mean has added (Chan, Golub & LeVeque, "Algorithms for computing the sample variance", The American Statistician 1983).
+// `deviation_of` gives a value's; lanes, so that no sum waits for the one before it.
+template <typename T, typename DeviationOf>
+double squared_deviation(const std::vector<T>& values, DeviationOf deviation_of) {
+  constexpr size_t kLanes = 4;
+  double squares[kLanes] = {}, sums[kLanes] = {};
+  auto add = [&](size_t lane, double d) {
+    squares[lane] += d * d;
+    sums[lane] += d;
+  };
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) add(lane, deviation_of(values[i + lane]));
   }
-  return out;
+  for (; i < values.size(); ++i) add(0, deviation_of(values[i]));
+  const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const double excess = (squares[0] + squares[1]) + (squares[2] + squares[3]) - sum * sum / static_cast<double>(values.size());
+  return excess < 0 ? 0 : excess;  // NaN stays
 }
 
 void summarize(const std::vector<double>& values, ChunkColumn& summary) {
@@ -59,6 +66,8 @@ void summarize(const std::vector<double>& values, ChunkColumn& summary) {
   }
   if (extent.min > extent.max) extent.min = extent.max = std::numeric_limits<double>::quiet_NaN();  // nothing but NaN
   summary.extent = extent;
+  const double mean = summary.sum / static_cast<double>(values.size());
+  summary.deviation = squared_deviation(values, [=](double value) { return value - mean; });
 }
 
 void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
@@ -72,73 +81,43 @@ void summarize(const std::vector<int64_t>& values, ChunkColumn& summary) {
   }
   summary.extent = extent;
   summary.sum = static_cast<double>(sum);
+  // Differences of integers are exact, as long as they are integers: those of large values too.
+  const auto low = static_cast<uint64_t>(extent.min), high = static_cast<uint64_t>(extent.max);
+  const auto mean = static_cast<int64_t>(sum / static_cast<int64_t>(values.size()));
+  if (high - low <= static_cast<uint64_t>(INT64_MAX)) {
+    summary.deviation = squared_deviation(values, [=](int64_t value) { return static_cast<double>(value - mean); });
+  } else {
+    summary.deviation = squared_deviation(values, [=](int64_t value) { return static_cast<double>(value) - static_cast<double>(mean); });
+  }
+}
+
+template <typename T, typename Stored>
+void summarize_present(const Column& column, const std::vector<Stored>& values, ChunkColumn& summary) {
+  if constexpr (std::is_same_v<T, Stored>) {
+    if (summary.count == values.size()) return summarize(values, summary);
+  }
+  std::vector<T> dense;
+  dense.reserve(summary.count);
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!column.has(i)) continue;
+    if constexpr (std::is_same_v<Stored, uint8_t>) dense.push_back(values[i] != 0 ? 1 : 0);
+    else dense.push_back(values[i]);
+  }
+  summarize(dense, summary);
+}
+
+ChunkColumn summary_of(const Column& column, size_t rows) {
+  ChunkColumn summary;
+  summary.name = column.name;
+  summary.type = column.type();
+  summary.count = static_cast<uint32_t>(internal::count_present(column, 0, rows));
+  if (const auto* doubles = std::get_if<0>(&column.values)) summarize_present<double>(column, *doubles, summary);
+  if (const auto* integers = std::get_if<1>(&column.values)) summarize_present<int64_t>(column, *integers, summary);
+  if (const auto* booleans = std::get_if<2>(&column.values)) summarize_present<int64_t>(column, *booleans, summary);
+  return summary;
 }
 
 // ---- writing
-
-void put_values(const std::vector<double>& values, ChunkColumn& summary, Writer& out) {
-  summarize(values, summary);
-  internal::encode_floats(values, out);
-}
-
-void put_values(const std::vector<int64_t>& values, ChunkColumn& summary, Writer& out) {
-  summarize(values, summary);
-  internal::encode_integers(values, out);
-}
-
-// `whole`: every record has the value, so nothing has to be gathered first.
-template <typename T>
-void put_numbers(const Column& column, const std::vector<T>& values, bool whole, ChunkColumn& summary, Writer& out) {
-  if (whole) return put_values(values, summary, out);
-  put_values(dense<T>(column, values), summary, out);
-}
-
-void put_strings(const Column& column, const std::vector<std::string>& values, Writer& out) {
-  std::unordered_map<std::string_view, int64_t> numbers;
-  std::vector<int64_t> lengths, indexes;
-  Writer texts;
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!column.has(i)) continue;
-    const auto [at, is_new] = numbers.try_emplace(values[i], static_cast<int64_t>(numbers.size()));
-    indexes.push_back(at->second);
-    if (!is_new) continue;
-    lengths.push_back(static_cast<int64_t>(values[i].size()));
-    texts.raw(values[i].data(), values[i].size());
-  }
-  out.varint(lengths.size());
-  internal::encode_integers(lengths, out);
-  out.raw(texts.bytes().data(), texts.bytes().size());
-  internal::encode_integers(indexes, out);
-}
-
-// Returns the stream's bytes; fills in the summary.
-std::string put_column(const Column& column, size_t rows, ChunkColumn& summary) {
-  Writer out;
-  summary.name = column.name;
-  summary.type = column.type();
-  summary.count = static_cast<uint32_t>(rows);
-  if (!column.present.empty()) {
-    summary.count = static_cast<uint32_t>(rows - static_cast<size_t>(std::count(column.present.begin(), column.present.end(), 0)));
-  }
-  if (summary.count < rows) {
-    std::vector<int64_t> presence(rows);
-    for (size_t i = 0; i < rows; ++i) presence[i] = column.has(i) ? 1 : 0;
-    internal::encode_integers(presence, out);
-  }
-  const bool whole = summary.count == rows;
-  if (const auto* doubles = std::get_if<0>(&column.values)) {
-    put_numbers(column, *doubles, whole, summary, out);
-  } else if (const auto* integers = std::get_if<1>(&column.values)) {
-    put_numbers(column, *integers, whole, summary, out);
-  } else if (const auto* booleans = std::get_if<2>(&column.values)) {
-    std::vector<int64_t> values = dense<int64_t>(column, *booleans);
-    for (int64_t& value : values) value = value != 0 ? 1 : 0;
-    put_values(values, summary, out);
-  } else {
-    put_strings(column, std::get<3>(column.values), out);
-  }
-  return out.take();
-}
 
 std::string zstd_packed(std::string_view plain, int level) {
   std::string out(ZSTD_compressBound(plain.size()), '\0');
@@ -154,10 +133,11 @@ void put_summary(const ChunkColumn& column, uint8_t flags, size_t plain_bytes, s
   out.text(column.name);
   out.varint(column.count);
   if (const auto* floats = std::get_if<Extent<double>>(&column.extent)) {
-    for (double v : {floats->min, floats->max, floats->first, floats->last, column.sum}) out.f64(v);
+    for (double v : {floats->min, floats->max, floats->first, floats->last, column.sum, column.deviation}) out.f64(v);
   } else if (const auto* integers = std::get_if<Extent<int64_t>>(&column.extent)) {
     for (int64_t v : {integers->min, integers->max, integers->first, integers->last}) out.signed64(v);
     out.f64(column.sum);
+    out.f64(column.deviation);
   }
   out.varint(bytes.size());
   if (flags & kZstd) out.varint(plain_bytes);
@@ -229,6 +209,7 @@ bool take_extent(Reader& in, ChunkColumn& column) {
     column.extent = extent;
   }
   column.sum = in.f64();
+  column.deviation = in.f64();
   return in.ok();
 }
 
@@ -290,20 +271,6 @@ Result<std::string_view> take_part(std::string_view bytes, const Part& part) {
   return found;
 }
 
-// Counts down what may still be allocated.
-class Budget {
- public:
-  explicit Budget(size_t bytes) : left_(bytes) {}
-  bool take(uint64_t bytes) {
-    if (bytes > left_) return false;
-    left_ -= bytes;
-    return true;
-  }
-
- private:
-  uint64_t left_;
-};
-
 Result<std::string> zstd_unpacked(std::string_view bytes, uint64_t plain_bytes, Budget& budget) {
   if (!budget.take(plain_bytes)) return damaged("a column larger than is allowed");
   std::string plain(plain_bytes, '\0');
@@ -321,96 +288,7 @@ bool take_times(std::string_view bytes, const Stored& stored, std::vector<int64_
   return increase && times.front() == stored.first_ns && times.back() == stored.last_ns;
 }
 
-bool take_presence(Reader& in, uint32_t rows, uint32_t count, std::vector<uint8_t>& present) {
-  std::vector<int64_t> presence(rows);
-  if (!internal::decode_integers(in, presence)) return false;
-  present.resize(rows);
-  uint64_t found = 0;
-  for (size_t i = 0; i < rows; ++i) {
-    if (presence[i] != 0 && presence[i] != 1) return false;
-    present[i] = static_cast<uint8_t>(presence[i]);
-    found += present[i];
-  }
-  return found == count;
-}
-
-// Puts the values that are there into their rows.
-template <typename To, typename From>
-std::vector<To> spread(std::vector<From> values, const std::vector<uint8_t>& present) {
-  if constexpr (std::is_same_v<To, From>) {
-    if (present.empty()) return values;
-  }
-  std::vector<To> out(present.empty() ? values.size() : present.size());
-  size_t next = 0;
-  for (size_t i = 0; i < out.size(); ++i) {
-    if (present.empty() || present[i] != 0) out[i] = static_cast<To>(std::move(values[next++]));
-  }
-  return out;
-}
-
-bool take_strings(Reader& in, uint32_t count, Budget& budget, std::vector<std::string>& values) {
-  const uint64_t distinct = in.varint();
-  if (!in.ok() || distinct > count) return false;
-  std::vector<int64_t> lengths(distinct), indexes(count);
-  if (!internal::decode_integers(in, lengths)) return false;
-  std::vector<std::string_view> texts;
-  texts.reserve(distinct);
-  for (int64_t length : lengths) {
-    if (length < 0) return false;
-    texts.push_back(in.raw(static_cast<size_t>(length)));
-    if (!in.ok()) return false;
-  }
-  if (!internal::decode_integers(in, indexes)) return false;
-  for (int64_t index : indexes) {
-    if (static_cast<uint64_t>(index) >= distinct || !budget.take(texts[static_cast<size_t>(index)].size())) return false;
-  }
-  values.reserve(count);
-  for (int64_t index : indexes) values.emplace_back(texts[static_cast<size_t>(index)]);
-  return true;
-}
-
-bool take_values(Reader& in, uint32_t count, Budget& budget, Column& column, FieldType type) {
-  switch (type) {
-    case FieldType::float64: {
-      std::vector<double> values(count);
-      if (!internal::decode_floats(in, values)) return false;
-      column.values = spread<double>(std::move(values), column.present);
-      return true;
-    }
-    case FieldType::int64: {
-      std::vector<int64_t> values(count);
-      if (!internal::decode_integers(in, values)) return false;
-      column.values = spread<int64_t>(std::move(values), column.present);
-      return true;
-    }
-    case FieldType::boolean: {
-      std::vector<int64_t> values(count);
-      if (!internal::decode_integers(in, values)) return false;
-      if (std::any_of(values.begin(), values.end(), [](int64_t v) { return v != 0 && v != 1; })) return false;
-      column.values = spread<uint8_t>(std::move(values), column.present);
-      return true;
-    }
-    case FieldType::string: {
-      std::vector<std::string> values;
-      if (!take_strings(in, count, budget, values)) return false;
-      column.values = spread<std::string>(std::move(values), column.present);
-      return true;
-    }
-  }
-  return false;
-}
-
-size_t row_bytes(FieldType type) {
-  switch (type) {
-    case FieldType::boolean: return 1;
-    case FieldType::string: return sizeof(std::string);
-    default: return 8;
-  }
-}
-
 Result<Column> take_column(std::string_view bytes, const Stored& stored, const StoredColumn& from, Budget& budget) {
-  const uint64_t row = row_bytes(from.summary.type) + ((from.flags & kSparse) ? 1 : 0);
-  if (!budget.take(stored.rows * row)) return damaged("more columns than may be decoded at once");
   SKERRY_ASSIGN(std::string_view part, take_part(bytes, from.part));
   std::string plain;
   if (from.flags & kZstd) {
@@ -420,11 +298,9 @@ Result<Column> take_column(std::string_view bytes, const Stored& stored, const S
   Reader in(part);
   Column column;
   column.name = from.summary.name;
-  if ((from.flags & kSparse) && !take_presence(in, stored.rows, from.summary.count, column.present)) {
-    return damaged("a column whose gaps do not add up");
-  }
-  if (!take_values(in, from.summary.count, budget, column, from.summary.type) || !in.done()) {
-    return damaged("a column that cannot be decoded");
+  const ChunkColumn& summary = from.summary;
+  if (!internal::decode_column(in, summary.type, stored.rows, summary.count, budget, column) || !in.done()) {
+    return damaged("a column that cannot be decoded within what is allowed");
   }
   return column;
 }
@@ -443,8 +319,10 @@ Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options
   header.varint(times.bytes().size());
   header.fixed32(crc32c(times.bytes()));
   for (const Column& column : batch.columns) {
-    ChunkColumn summary;
-    std::string bytes = put_column(column, batch.rows(), summary);
+    const ChunkColumn summary = summary_of(column, batch.rows());
+    Writer plain;
+    internal::encode_column(column, 0, batch.rows(), summary.count, plain);
+    std::string bytes = plain.take();
     uint8_t flags = summary.count < batch.rows() ? kSparse : 0;
     const size_t plain_bytes = bytes.size();
     if (options.zstd_level > 0 && plain_bytes >= kZstdFrom) {

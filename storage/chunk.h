@@ -43,6 +43,10 @@ struct ChunkColumn {
   // min and max pass over NaN, and are NaN when there is nothing else.
   std::variant<std::monostate, Extent<double>, Extent<int64_t>> extent;
   double sum = 0;  // float64: added up in the order of time; else exact, rounded once
+  // M2, the sum of squared deviations from the mean, to rounding; two parts a and b make Ma + Mb + d^2 * na * nb / (na + nb) where d is
+  // the difference of their means (Chan, Golub & LeVeque 1983). float64: sum and deviation are NaN or infinite where plain arithmetic
+  // makes them so: deviation is NaN as soon as a value is, or is infinite, or the sum overflows.
+  double deviation = 0;
 };
 
 struct ChunkHeader {
@@ -62,8 +66,8 @@ std::string_view chunk_header_bytes(std::string_view chunk);
 Result<ChunkHeader> read_chunk_header(std::string_view bytes, size_t chunk_bytes);
 inline Result<ChunkHeader> read_chunk_header(std::string_view chunk) { return read_chunk_header(chunk, chunk.size()); }
 
-// The records, with an empty series. With `wanted`, the fields of these names that there are; only what is read is checked. Values of
-// absent records are zero or empty. Error: corrupt.
+// The records, with an empty series. With `wanted`, the fields of these names that there are, in the order of the chunk; the others are
+// neither read nor checked, nor do they count against the limits. Values of absent records are zero or empty. Error: corrupt.
 Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits = {},
                            const std::optional<std::vector<std::string>>& wanted = std::nullopt);
 

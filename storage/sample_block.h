@@ -1,7 +1,7 @@
-// The bytes of one batch of records of one series, as stored and as sent. Versioned, checksummed (CRC-32C), self-describing: the
-// hub decodes it without the node's schema.
-// On failure: decode answers `corrupt` for any damaged or hostile input, allocating no more than about the input's size
-// times a small constant.
+// The bytes of one batch of records of one series, as stored and as sent, each column in the smallest of several encodings.
+// Versioned, checksummed (CRC-32C), self-describing: the hub decodes it without the node's schema. Floats come back to the last bit.
+// On failure: decode answers `corrupt` for any damaged or hostile input, also for what would decode to more than 32 MB and 16 times
+// the input's size; the store cuts batches to 1 MB (or one record) before it encodes them.
 #pragma once
 
 #include <string>

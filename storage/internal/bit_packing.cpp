@@ -19,8 +19,8 @@ Row load(const void* from) {
   return row;
 }
 
-template <typename Word>
-void pack_block(const uint64_t* in, unsigned width, char* out) {
+template <typename Word, typename From>
+void pack_block(const From* in, unsigned width, char* out) {
   using Row = typename RowOf<Word>::Type;
   constexpr unsigned bits = 8 * sizeof(Word);
   const Word mask = static_cast<Word>(~uint64_t{0} >> (64 - width));
@@ -57,35 +57,50 @@ void unpack_block(const char* in, unsigned width, uint64_t* out) {
   for (size_t i = 0; i < kPackedBlock; ++i) out[i] = words[i];
 }
 
-void pack_tail(const uint64_t* in, size_t count, unsigned width, char* out) {
-  for (size_t i = 0, bit = 0; i < count; ++i) {
-    for (unsigned done = 0; done < width;) {
-      const unsigned step = std::min<unsigned>(8 - bit % 8, width - done);
-      const uint64_t piece = in[i] >> done & ((1u << step) - 1);
-      out[bit / 8] = static_cast<char>(static_cast<uint8_t>(out[bit / 8]) | piece << bit % 8);
-      bit += step;
-      done += step;
-    }
+// One number after the other, the lowest bit first.
+template <typename From>
+void pack_tail(const From* in, size_t count, unsigned width, char* out) {
+  const uint64_t mask = ~uint64_t{0} >> (64 - width);
+  uint64_t pending = 0;
+  unsigned used = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t value = in[i] & mask;
+    pending |= value << used;
+    used += width;
+    if (used < 64) continue;
+    std::memcpy(out, &pending, sizeof pending);
+    out += sizeof pending;
+    used -= 64;
+    pending = used > 0 ? value >> (width - used) : 0;
   }
+  std::memcpy(out, &pending, (used + 7) / 8);
 }
 
 void unpack_tail(std::string_view bytes, size_t count, unsigned width, uint64_t* out) {
-  for (size_t i = 0, bit = 0; i < count; ++i) {
-    uint64_t value = 0;
-    for (unsigned done = 0; done < width;) {
-      const unsigned step = std::min<unsigned>(8 - bit % 8, width - done);
-      const uint64_t piece = static_cast<uint8_t>(bytes[bit / 8]) >> bit % 8 & ((1u << step) - 1);
-      value |= piece << done;
-      bit += step;
-      done += step;
+  const uint64_t mask = ~uint64_t{0} >> (64 - width);
+  uint64_t pending = 0;
+  unsigned left = 0;  // bits of `pending` that are still to be taken
+  for (size_t i = 0; i < count; ++i) {
+    uint64_t value = pending;
+    if (left >= width) {
+      pending = width < 64 ? pending >> width : 0;
+      left -= width;
+    } else {
+      const unsigned had = left, more = width - left;
+      const size_t n = std::min(bytes.size(), sizeof pending);
+      pending = 0;
+      std::memcpy(&pending, bytes.data(), n);
+      bytes.remove_prefix(n);
+      value |= pending << had;
+      pending = more < 64 ? pending >> more : 0;
+      left = static_cast<unsigned>(8 * n) - more;
     }
-    out[i] = value;
+    out[i] = value & mask;
   }
 }
 
-}  // namespace
-
-void pack(const uint64_t* in, size_t count, unsigned width, Writer& out) {
+template <typename From>
+void pack_any(const From* in, size_t count, unsigned width, Writer& out) {
   if (width == 0) return;
   std::string& bytes = out.bytes();
   const size_t had = bytes.size();
@@ -96,6 +111,11 @@ void pack(const uint64_t* in, size_t count, unsigned width, Writer& out) {
   if (width <= 32) return pack_block<uint32_t>(in, width, to);
   pack_block<uint64_t>(in, width, to);
 }
+
+}  // namespace
+
+void pack(const uint64_t* in, size_t count, unsigned width, Writer& out) { pack_any(in, count, width, out); }
+void pack(const uint32_t* in, size_t count, unsigned width, Writer& out) { pack_any(in, count, width, out); }
 
 void unpack(std::string_view bytes, size_t count, unsigned width, uint64_t* out) {
   if (width == 0) {

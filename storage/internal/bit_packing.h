@@ -17,6 +17,7 @@ inline size_t packed_bytes(size_t count, unsigned width) { return (count * width
 
 // Bits of the numbers above `width` are ignored. `in` and `out` have 128 places, whatever `count` is.
 void pack(const uint64_t* in, size_t count, unsigned width, Writer& out);
+void pack(const uint32_t* in, size_t count, unsigned width, Writer& out);
 // `bytes` has packed_bytes(count, width) bytes.
 void unpack(std::string_view bytes, size_t count, unsigned width, uint64_t* out);
 

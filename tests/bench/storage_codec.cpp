@@ -5,21 +5,22 @@
 #include <functional>
 
 #include "storage/chunk.h"
+#include "storage/sample_block.h"
 #include "tests/support/sensor_data.h"
 
 namespace skerry::bench {
 namespace {
 
-constexpr size_t kChunkRows = 16384;
+constexpr size_t kChunkRows = 16384, kBlockRows = 1000;
 constexpr int kZstdLevel = 19;
 constexpr size_t kSmokeRecordings = 4;
 
-// As a store would seal them: at most kChunkRows records each.
-std::vector<Batch> cut(const std::vector<Batch>& batches) {
+// As a store would seal them, or as they would come: at most `rows` records each.
+std::vector<Batch> cut(const std::vector<Batch>& batches, size_t rows = kChunkRows) {
   std::vector<Batch> pieces;
   for (const Batch& batch : batches) {
-    for (size_t from = 0; from < batch.rows(); from += kChunkRows) {
-      const auto at = static_cast<std::ptrdiff_t>(from), end = static_cast<std::ptrdiff_t>(std::min(batch.rows(), from + kChunkRows));
+    for (size_t from = 0; from < batch.rows(); from += rows) {
+      const auto at = static_cast<std::ptrdiff_t>(from), end = static_cast<std::ptrdiff_t>(std::min(batch.rows(), from + rows));
       Batch piece;
       piece.times.assign(batch.times.begin() + at, batch.times.begin() + end);
       for (const Column& column : batch.columns) {
@@ -95,8 +96,10 @@ Result<std::vector<Figure>> chunk_sizes(Size size, const Places&) {
 
 Result<std::vector<Figure>> chunk_speed(Size size, const Places&) {
   std::vector<Figure> figures = {{"storage.encode", 0, "Mvalues/s", 50, Better::higher},
-                                 {"storage.decode", 0, "Mvalues/s", 200, Better::higher}};
-  const std::vector<Batch> batches = cut(test::motionsense_batches(size == Size::full ? SIZE_MAX : kSmokeRecordings));
+                                 {"storage.decode", 0, "Mvalues/s", 200, Better::higher},
+                                 {"storage.encode_blocks", 0, "Mvalues/s", 20, Better::higher}};
+  const std::vector<Batch> recordings = test::motionsense_batches(size == Size::full ? SIZE_MAX : kSmokeRecordings);
+  const std::vector<Batch> batches = cut(recordings), blocks = cut(recordings, kBlockRows);
   if (batches.empty()) {
     for (Figure& figure : figures) figure.skipped = "MotionSense is not there (set SKERRY_TEST_DATA)";
     return figures;
@@ -111,8 +114,15 @@ Result<std::vector<Figure>> chunk_speed(Size size, const Places&) {
     for (const std::string& chunk : chunks) SKERRY_TRY(storage::decode_chunk(chunk));
     return {};
   };
+  auto encode_blocks = [&]() -> Status {
+    for (const Batch& block : blocks) {
+      if (storage::encode_block(block).empty()) return fail(Code::internal, "a block of no bytes");
+    }
+    return {};
+  };
   SKERRY_ASSIGN(figures[0].value, rate(values_of(batches), rounds, encode));
   SKERRY_ASSIGN(figures[1].value, rate(values_of(batches), rounds, decode));
+  SKERRY_ASSIGN(figures[2].value, rate(values_of(blocks), rounds, encode_blocks));
   for (Figure& figure : figures) figure.judged = size == Size::full;
   return figures;
 }

@@ -298,6 +298,50 @@ TEST_CASE("chunk: aggregates of the header are those of a scan") {
   CHECK(large.sum == 0x1p64);  // no overflow
 }
 
+TEST_CASE("chunk: deviations of two chunks make that of all their records, as close as rounding allows") {
+  Random random(Catch::rngSeed());
+  auto check = [](const auto& values, size_t split, double tolerance) {
+    using Values = std::decay_t<decltype(values)>;
+    const auto cut = values.begin() + static_cast<std::ptrdiff_t>(split);
+    auto of = [](Values part) { return read_chunk_header(encoded(one_column(std::move(part))))->columns.at(0); };
+    const ChunkColumn a = of(Values(values.begin(), cut)), b = of(Values(cut, values.end())), whole = of(values);
+    long double sum = 0, deviation = 0;
+    for (auto v : values) sum += static_cast<long double>(v);
+    const long double mean = sum / static_cast<long double>(values.size());
+    for (auto v : values) deviation += (static_cast<long double>(v) - mean) * (static_cast<long double>(v) - mean);
+    const double difference = b.sum / b.count - a.sum / a.count, weight = static_cast<double>(a.count) * b.count / whole.count;
+    CHECK(whole.deviation == Approx(static_cast<double>(deviation)).epsilon(1e-12));
+    CHECK(a.deviation + b.deviation + difference * difference * weight == Approx(static_cast<double>(deviation)).epsilon(tolerance));
+  };
+  for (int round = 0; round < 20; ++round) {
+    const size_t rows = 2 + random.below(5000), split = 1 + random.below(rows - 1);
+    std::vector<double> floats(rows);
+    for (double& v : floats) v = 1e6 + random.normal();  // where the textbook's sum of squares has lost all
+    check(floats, split, 1e-6);
+    std::vector<int64_t> integers(rows);
+    for (int64_t& v : integers) v = 1000 + static_cast<int64_t>(random.below(100'000));
+    check(integers, split, 1e-9);
+    std::vector<uint8_t> booleans(rows);
+    for (uint8_t& v : booleans) v = static_cast<uint8_t>(random.below(2));
+    check(booleans, split, 1e-9);
+  }
+}
+
+TEST_CASE("chunk: deviations of extreme values are what plain arithmetic makes of them") {
+  auto of = [](Column::Values values) { return read_chunk_header(encoded(one_column(std::move(values))))->columns.at(0).deviation; };
+  CHECK(of(std::vector<double>{21.5}) == 0);
+  CHECK(of(std::vector<double>(1000, 0.1)) < 1e-24);
+  CHECK(std::isnan(of(std::vector<double>{1, kNan, 2})));
+  CHECK(std::isnan(of(std::vector<double>{1, kInf, 2})));
+  CHECK(std::isnan(of(std::vector<double>{1e308, 1e308, 1e308})));
+  CHECK(of(std::vector<double>{-1e200, 1e200}) == kInf);
+  CHECK(of(std::vector<int64_t>{INT64_MAX - 2, INT64_MAX - 1, INT64_MAX}) == 2);
+  CHECK(of(std::vector<int64_t>{INT64_MIN, INT64_MAX}) == Approx(0x1p127));
+  Batch batch = one_column(std::vector<double>{1, 100, 3});
+  batch.columns[0].present = {1, 0, 1};
+  CHECK(read_chunk_header(encoded(batch))->columns.at(0).deviation == 2);
+}
+
 TEST_CASE("chunk: only wanted fields are decoded, and only they are checked") {
   const Batch batch = every_type();
   std::string bytes = encoded(batch);
@@ -310,10 +354,31 @@ TEST_CASE("chunk: only wanted fields are decoded, and only they are checked") {
   REQUIRE(times.ok());
   CHECK(times->times == batch.times);
 
-  bytes.back() = static_cast<char>(bytes.back() ^ 1);  // in the last column
-  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"s"}).ok());
+  auto reversed = decode_chunk(bytes, {}, std::vector<std::string>{"none", "s", "i", "s"});  // as the chunk has them, whatever is asked
+  REQUIRE(reversed.ok());
+  REQUIRE(reversed->columns.size() == 3);
+  CHECK(reversed->columns[0] == batch.columns[1]);
+  CHECK(reversed->columns[1] == batch.columns[3]);
+  CHECK(reversed->columns[2] == batch.columns[4]);
+
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);  // in "s", as "none" takes no bytes
+  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"i", "none", "f"}).ok());
+  CHECK(decode_chunk(bytes, {}, std::vector<std::string>{"s"}).error().code == Code::corrupt);
   CHECK(read_chunk_header(bytes).ok());
   CHECK(decode_chunk(bytes).error().code == Code::corrupt);
+}
+
+TEST_CASE("chunk: what is not wanted takes nothing of what may be decoded") {
+  Batch batch;
+  batch.times = regular_times(1000);
+  for (char name = 'a'; name < 'k'; ++name) batch.columns.push_back({std::string(1, name), std::vector<double>(1000, 1.5), {}});
+  const std::string bytes = encoded(batch);
+  const ChunkLimits two{.bytes_max = 2 * 8 * 1000};  // times and a column
+  CHECK(decode_chunk(bytes, two).error().code == Code::corrupt);
+  auto one = decode_chunk(bytes, two, std::vector<std::string>{"j"});
+  REQUIRE(one.ok());
+  CHECK(one->columns[0] == batch.columns[9]);
+  CHECK(decode_chunk(bytes, {.bytes_max = 8 * 1000}, std::vector<std::string>{}).ok());
 }
 
 TEST_CASE("chunk: every truncation and every flipped bit is corrupt") {

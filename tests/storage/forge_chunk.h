@@ -36,7 +36,7 @@ inline std::string forge_chunk(const ForgedColumn& column) {
   header += static_cast<char>(column.flags);
   header += std::string("\x01v", 2);
   varint(column.count);
-  if (column.type != FieldType::string && column.count > 0) header += std::string(40, '\0');
+  if (column.type != FieldType::string && column.count > 0) header += std::string(48, '\0');
   varint(column.bytes.size());
   if (column.flags & 2) varint(column.plain_bytes);
   fixed(header, crc32c(column.bytes));
