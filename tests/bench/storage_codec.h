@@ -2,8 +2,10 @@
 // values per second on one core. Timestamps, headers and checksums are counted in; zstd packs the values alone.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
+#include "base/records.h"
 #include "base/result.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
@@ -11,6 +13,7 @@
 namespace skerry::bench {
 
 Result<std::vector<Figure>> chunk_sizes(Size size, const Places& places);
+Result<uint64_t> chunk_bytes(const std::vector<Batch>& batches);  // as a store would seal them
 Result<std::vector<Figure>> chunk_speed(Size size, const Places& places);  // on MotionSense
 
 }  // namespace skerry::bench
