@@ -25,6 +25,31 @@ install_missing() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
 }
 
+# What ./bench compares with: packages-bench.txt. Unpacked into build/peers/NAME rather than installed, so that no service starts and no root is
+# needed. Without one the benchmark goes on, and says why at the figures that need it.
+fetch_peers() {
+  local name folder names
+  mkdir -p build/peers
+  mapfile -t names < <(grep -v '^#' packages-bench.txt)
+  for name in "${names[@]}"; do
+    folder=build/peers/$name
+    [ -d "$folder" ] && continue
+    say "fetching the Debian package $name to compare with"
+    rm -rf "$folder.part" "$folder.missing"
+    mkdir -p "$folder.part"
+    if { (cd "$folder.part" && apt-get download -q "$name") ||
+         { [ "$(id -u)" -eq 0 ] && apt-get update -q && (cd "$folder.part" && apt-get download -q "$name"); }; } >"$folder.log" 2>&1 &&
+       dpkg-deb -x "$folder.part/${name}"_*.deb "$folder.part" 2>>"$folder.log"; then
+      rm -f "$folder.part"/*.deb
+      mv "$folder.part" "$folder"
+    else
+      echo "the Debian package $name could not be fetched ($(tail -n 1 "$folder.log"))" >"$folder.missing"
+      cat "$folder.missing" >&2
+      rm -rf "$folder.part"
+    fi
+  done
+}
+
 # build PRESET [TARGET...]: configures once, builds what changed.
 build() {
   local preset=$1

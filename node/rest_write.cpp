@@ -1,7 +1,11 @@
 // InfluxDB's two write endpoints. A body is taken whole or not at all.
 // https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite, https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "node/internal/gunzip.h"
 #include "node/internal/rest.h"
 #include "node/line_protocol.h"
 
@@ -20,14 +24,28 @@ http::Response write_error(const Error& error) {
   return body;
 }
 
-http::Response write(Node& node, const http::Request& request) {
+// An empty answer when the lines are in `body`, else the refusal. A body may not unpack to more than it might have been itself.
+std::optional<http::Response> unpack(http::Request& request, uint64_t bytes_max) {
   std::string encoding = request.header("content-encoding");
-  if (!encoding.empty() && encoding != "identity") {
-    return json_response({{"error", fmt::format("Content-Encoding '{}' is not supported: send the lines as they are (Telegraf: "
-                                                "content_encoding = \"identity\")",
-                                                encoding.substr(0, 32))}},
-                         415);
+  std::transform(encoding.begin(), encoding.end(), encoding.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (encoding.empty() || encoding == "identity") return std::nullopt;
+  if (encoding != "gzip") {
+    const std::string says = fmt::format("Content-Encoding '{}' is not supported: send the lines as they are (identity), or as gzip",
+                                         encoding.substr(0, 32));
+    return json_response({{"error", says}, {"code", "invalid"}, {"message", says}}, 415);
   }
+  auto lines = gunzip(request.body, bytes_max);
+  if (lines.ok()) {
+    request.body = std::move(lines).value();
+    return std::nullopt;
+  }
+  if (lines.error().code != Code::exhausted) return write_error(lines.error());
+  const std::string says = lines.error().message + ": send it in parts, or raise http.body_max";
+  return json_response({{"error", says}, {"code", "request too large"}, {"message", says}}, 413);
+}
+
+http::Response write(Node& node, http::Request& request) {
+  if (auto refusal = unpack(request, node.config().node.http.body_bytes_max)) return *std::move(refusal);
   auto unit = parse_precision(request.parameter("precision"));
   if (!unit.ok()) return write_error(unit.error());
   const storage::Options& limits = node.config().storage;

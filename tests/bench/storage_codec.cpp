@@ -94,6 +94,13 @@ Result<std::vector<Figure>> chunk_sizes(Size size, const Places&) {
   return figures;
 }
 
+Result<uint64_t> chunk_bytes(const std::vector<Batch>& batches) {
+  SKERRY_ASSIGN(const std::vector<std::string> chunks, encode_all(cut(batches)));
+  uint64_t bytes = 0;
+  for (const std::string& chunk : chunks) bytes += chunk.size();
+  return bytes;
+}
+
 Result<std::vector<Figure>> chunk_speed(Size size, const Places&) {
   std::vector<Figure> figures = {{"storage.encode", 0, "Mvalues/s", 50, Better::higher},
                                  {"storage.decode", 0, "Mvalues/s", 200, Better::higher},

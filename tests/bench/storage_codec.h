@@ -3,8 +3,10 @@
 // counted in; zstd packs the values alone.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
+#include "base/records.h"
 #include "base/result.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
@@ -12,6 +14,7 @@
 namespace skerry::bench {
 
 Result<std::vector<Figure>> chunk_sizes(Size size, const Places& places);
+Result<uint64_t> chunk_bytes(const std::vector<Batch>& batches);  // as a store would seal them
 Result<std::vector<Figure>> chunk_speed(Size size, const Places& places);  // on MotionSense
 
 }  // namespace skerry::bench

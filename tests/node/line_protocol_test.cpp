@@ -69,6 +69,10 @@ Batch random_batch(Random& random, int number) {
   return batch;
 }
 
+std::string without_column(const std::string& message) {
+  return message.substr(0, message.find(", column ")) + message.substr(message.find(": "));
+}
+
 // Equal up to the order of columns, which follows their first appearance.
 void check_same(const Batch& written, const Batch& read) {
   CHECK(written.series == read.series);
@@ -302,4 +306,72 @@ TEST_CASE("line protocol: random bytes never do harm") {
     if (!batches.ok()) continue;
     for (const Batch& batch : *batches) CHECK(batch.validate().ok());
   }
+}
+
+TEST_CASE("line protocol: lines of the usual form and lines that begin with a space, which never are, are read alike") {
+  // A space keeps a line from the short way. Bodies are of usual lines, some of them changed in one place.
+  const uint64_t seed = Catch::rngSeed();
+  INFO("seed " << seed);
+  Random random(seed);
+  const std::vector<std::string> keys = {"a", "b,t=1", "b,t=2", "b,t=1,u=2", "b,u=2,t=1", "a\\ b", "a\\", "c,t=x\\=y"};
+  const std::string letters = "0123456789.-+eE,= \\\"itfu#\t";
+  auto number = [&]() -> std::string {
+    switch (random.below(8)) {
+      case 0: return fmt::format("{}", random.normal() * 1e3);
+      case 1: return fmt::format("{}", static_cast<int64_t>(random()));
+      case 2: return fmt::format("{:.{}f}", random.normal(), random.below(24));
+      case 3: return fmt::format("{}e{}", random.below(1000), static_cast<int>(random.below(700)) - 350);
+      case 4: return fmt::format("-0.{:0{}}", random.below(10), 1 + random.below(25));
+      case 5: return std::vector<std::string>{"-", ".5", "5.", "+1", "00012", "9007199254740993", "9223372036854775808", "inf", "nan"}[random.below(9)];
+      default: return fmt::format("{}.{:02}", random.below(100), random.below(100));
+    }
+  };
+  size_t good = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<std::string> lines;
+    const size_t fields = 1 + random.below(3);
+    for (uint64_t n = 2 + random.below(12); n > 0; --n) {
+      std::string line = keys[random.below(random.chance(0.5) ? 2 : keys.size())];
+      for (size_t f = 0; f < fields; ++f) {
+        if (f > 0 && random.chance(0.03)) continue;
+        const std::string value = random.chance(0.9) ? fmt::format("{}.{:02}", random.below(100), random.below(100)) : number();
+        line += fmt::format("{}f{}={}", f == 0 ? " " : ",", f, f == 2 ? fmt::format("{}i", random.below(1000)) : value);
+      }
+      if (random.chance(0.95)) line += fmt::format(" {}", random.chance(0.95) ? random() >> 2 : random());
+      if (random.chance(0.02)) line[random.below(line.size())] = letters[random.below(letters.size())];
+      lines.push_back(line);
+    }
+    const bool closed = random.chance(0.5);
+    std::string usual, unusual;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const std::string end = i + 1 < lines.size() || closed ? "\n" : "";
+      usual += lines[i] + end;
+      unusual += " " + lines[i] + end;
+    }
+    LineProtocolOptions options{.now_ns = 42, .series_max = 6, .cells_max = random.chance(0.1) ? 20u : 1000u};
+    if (random.chance(0.2)) options.time_max_ns = INT64_MAX / 3;
+    auto one = parse_line_protocol(usual, options), other = parse_line_protocol(unusual, options);
+    INFO(usual);
+    REQUIRE(one.ok() == other.ok());
+    if (one.ok()) {
+      ++good;
+      CHECK(*one == *other);
+    } else {
+      CHECK(without_column(one.error().message) == without_column(other.error().message));
+    }
+  }
+  CHECK(good > 300);
+}
+
+TEST_CASE("line protocol: a number is the closest double, however many digits it has") {
+  Random random(Catch::rngSeed());
+  std::string body;
+  std::vector<double> expected;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string text = fmt::format("{}{}.{:0{}}", random.chance(0.5) ? "-" : "", random.below(1 << random.below(30)),
+                                         random() >> (1 + random.below(60)), 1 + random.below(19));
+    expected.push_back(std::strtod(text.c_str(), nullptr));
+    body += fmt::format("a v={} {}\n", text, i);
+  }
+  CHECK(std::get<0>(parse(body)[0].columns[0].values) == expected);
 }

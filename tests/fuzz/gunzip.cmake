@@ -1,0 +1,1 @@
+skerry_fuzz(gunzip SOURCES ${CMAKE_CURRENT_LIST_DIR}/gunzip_fuzz.cpp DEPS skerry::node)
