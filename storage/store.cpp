@@ -48,7 +48,9 @@ bool empty(const Effect& e) {
 }  // namespace
 
 StoreImpl::StoreImpl(const Options& options, const Clock& clock, std::unique_ptr<Database> db)
-    : options_(options), clock_(clock), db_(std::move(db)), sync_(*db_), sealed_blocks_(*db_, damage_) {}
+    : options_(options), clock_(clock), db_(std::move(db)), sync_(*db_),
+      durable_commits_(clock, [this](const CommitQueue::Round& round) { commit_round(round); }),
+      sealed_blocks_(*db_, damage_) {}
 
 StoreImpl::~StoreImpl() {
   (void)sync_.ensure_all();  // what `interval` still owes; nobody is left to hear of an error
@@ -110,23 +112,40 @@ Result<Receipt> StoreImpl::commit(const Effect& effect) {
   SKERRY_TRY(validate(effect, options_, now_ns));
   SKERRY_ASSIGN(const auto batches, prepare(effect));
   const Durability durability = durability_of(effect);
-  Receipt receipt;
+  PendingCommit pending{effect, batches, now_ns, Receipt{}};
+  if (durability == Durability::batch) {
+    durable_commits_.run(pending);
+    return std::move(pending.outcome);
+  }
+  std::lock_guard lock(commit_mutex_);
+  uint64_t ticket = 0;
+  SKERRY_ASSIGN(Receipt receipt, commit_one(pending, ticket));
+  if (durability == Durability::interval && !interval_due_) interval_due_ = clock_.steady() + options_.sync_interval;
+  return receipt;
+}
+
+Result<Receipt> StoreImpl::commit_one(const PendingCommit& pending, uint64_t& ticket) {
+  SKERRY_TRY(healthy());
+  Transaction transaction(*db_, state_, options_, pending.now_ns);
+  SKERRY_TRY(stage(pending.effect, pending.batches, transaction));
+  SKERRY_ASSIGN(ticket, write(transaction.finish()));
+  std::unique_lock state_lock(state_mutex_);
+  transaction.apply(state_);
+  return std::move(transaction.receipt());
+}
+
+void StoreImpl::commit_round(const CommitQueue::Round& round) {
   uint64_t ticket = 0;
   {
     std::lock_guard lock(commit_mutex_);
-    SKERRY_TRY(healthy());
-    Transaction transaction(*db_, state_, options_, now_ns);
-    SKERRY_TRY(stage(effect, batches, transaction));
-    SKERRY_ASSIGN(ticket, write(transaction.finish()));
-    {
-      std::unique_lock state_lock(state_mutex_);
-      transaction.apply(state_);
-    }
-    receipt = std::move(transaction.receipt());
-    if (durability == Durability::interval && !interval_due_) interval_due_ = clock_.steady() + options_.sync_interval;
+    for (PendingCommit* pending : round) pending->outcome = commit_one(*pending, ticket);
   }
-  if (durability == Durability::batch) SKERRY_TRY(sync(ticket));
-  return receipt;
+  if (ticket == 0) return;  // all were refused
+  const Status synced = sync(ticket);
+  if (synced.ok()) return;
+  for (PendingCommit* pending : round) {
+    if (pending->outcome.ok()) pending->outcome = synced.error();
+  }
 }
 
 Result<uint64_t> StoreImpl::write(rocksdb::WriteBatch* batch) {

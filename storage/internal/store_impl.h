@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/internal/commit_queue.h"
 #include "storage/internal/damage.h"
 #include "storage/internal/database.h"
 #include "storage/internal/outbox_row.h"
@@ -68,7 +69,9 @@ class StoreImpl final : public Store {
   Result<SeriesState> series_state(const Series& series) const;
   Status stage(const Effect& effect, const std::vector<PreparedBatch>& batches, Transaction& transaction) const;
   Durability durability_of(const Effect& effect) const;
+  void commit_round(const CommitQueue::Round& round);  // synced
   // Under commit_mutex_:
+  Result<Receipt> commit_one(const PendingCommit& pending, uint64_t& ticket);
   Result<uint64_t> write(rocksdb::WriteBatch* batch);  // its sync ticket
   Status healthy();                                    // refuses while there is trouble
   void trim();
@@ -97,6 +100,7 @@ class StoreImpl final : public Store {
   const Clock& clock_;
   const std::unique_ptr<Database> db_;
   WalSync sync_;
+  CommitQueue durable_commits_;
   mutable Damage damage_;
   SealedBlocks sealed_blocks_;
 
