@@ -19,6 +19,8 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options, const Clock& 
 namespace internal {
 namespace {
 
+constexpr size_t kTogetherBytesMax = 1 << 20;  // of records that several effects may have in one write
+
 Result<std::vector<PreparedBatch>> prepare(const Effect& effect) {
   std::vector<PreparedBatch> out;
   size_t blocks = 0;
@@ -38,6 +40,16 @@ Result<std::vector<PreparedBatch>> prepare(const Effect& effect) {
     out.push_back(std::move(prepared));
   }
   return out;
+}
+
+size_t bytes_of(const CommitQueue::Round& round) {
+  size_t sum = 0;
+  for (const PendingCommit* pending : round) {
+    for (const PreparedBatch& batch : pending->batches) {
+      for (const Block& block : batch.blocks) sum += block.bytes.size();
+    }
+  }
+  return sum;
 }
 
 bool empty(const Effect& e) {
@@ -93,15 +105,17 @@ Durability StoreImpl::durability_of(const Effect& effect) const {
   return strictest;
 }
 
-Status StoreImpl::stage(const Effect& effect, const std::vector<PreparedBatch>& batches, Transaction& t) const {
-  for (const PreparedBatch& batch : batches) SKERRY_TRY(t.add(batch));
+Result<Receipt> StoreImpl::stage(const PendingCommit& pending, Transaction& t) const {
+  const Effect& effect = pending.effect;
+  t.begin(pending.now_ns);
+  for (const PreparedBatch& batch : pending.batches) SKERRY_TRY(t.add(batch));
   for (const Prediction& p : effect.predictions) t.add(p);
   for (const Label& l : effect.labels) SKERRY_TRY(t.add(l));
   for (const Example& e : effect.examples) SKERRY_TRY(t.add(e));
   for (const ModelVersion& v : effect.versions) t.add(v);
   for (const OutboxEntry& e : effect.outbox) t.add(e);
   for (const auto& [name, value] : effect.notes) t.add_note(name, value);
-  return {};
+  return t.take_receipt();
 }
 
 Result<Receipt> StoreImpl::commit(const Effect& effect) {
@@ -119,26 +133,34 @@ Result<Receipt> StoreImpl::commit(const Effect& effect) {
   }
   std::lock_guard lock(commit_mutex_);
   uint64_t ticket = 0;
-  SKERRY_ASSIGN(Receipt receipt, commit_one(pending, ticket));
+  PendingCommit* const alone[] = {&pending};
+  SKERRY_TRY(commit_together(alone, ticket));
   if (durability == Durability::interval && !interval_due_) interval_due_ = clock_.steady() + options_.sync_interval;
-  return receipt;
+  return std::move(pending.outcome);
 }
 
-Result<Receipt> StoreImpl::commit_one(const PendingCommit& pending, uint64_t& ticket) {
+// All or none of them. Sets their outcomes when all could be written.
+Status StoreImpl::commit_together(std::span<PendingCommit* const> effects, uint64_t& ticket) {
   SKERRY_TRY(healthy());
-  Transaction transaction(*db_, state_, options_, pending.now_ns);
-  SKERRY_TRY(stage(pending.effect, pending.batches, transaction));
+  Transaction transaction(*db_, state_, options_);
+  for (PendingCommit* pending : effects) {
+    pending->outcome = stage(*pending, transaction);
+    if (!pending->outcome.ok()) return pending->outcome.error();
+  }
   SKERRY_ASSIGN(ticket, write(transaction.finish()));
   std::unique_lock state_lock(state_mutex_);
   transaction.apply(state_);
-  return std::move(transaction.receipt());
+  return {};
 }
 
 void StoreImpl::commit_round(const CommitQueue::Round& round) {
   uint64_t ticket = 0;
   {
     std::lock_guard lock(commit_mutex_);
-    for (PendingCommit* pending : round) pending->outcome = commit_one(*pending, ticket);
+    const bool together = round.size() > 1 && bytes_of(round) <= kTogetherBytesMax && commit_together(round, ticket).ok();
+    for (size_t i = 0; i < round.size() && !together; ++i) {  // one that is refused does not keep the others from their place
+      if (auto status = commit_together({&round[i], 1}, ticket); !status.ok()) round[i]->outcome = status.error();
+    }
   }
   if (ticket == 0) return;  // all were refused
   const Status synced = sync(ticket);

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -67,11 +68,11 @@ class StoreImpl final : public Store {
   };
 
   Result<SeriesState> series_state(const Series& series) const;
-  Status stage(const Effect& effect, const std::vector<PreparedBatch>& batches, Transaction& transaction) const;
+  Result<Receipt> stage(const PendingCommit& pending, Transaction& transaction) const;
   Durability durability_of(const Effect& effect) const;
   void commit_round(const CommitQueue::Round& round);  // synced
   // Under commit_mutex_:
-  Result<Receipt> commit_one(const PendingCommit& pending, uint64_t& ticket);
+  Status commit_together(std::span<PendingCommit* const> effects, uint64_t& ticket);
   Result<uint64_t> write(rocksdb::WriteBatch* batch);  // its sync ticket
   Status healthy();                                    // refuses while there is trouble
   void trim();

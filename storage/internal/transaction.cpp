@@ -7,17 +7,26 @@
 
 namespace skerry::storage::internal {
 
-Transaction::Transaction(const Database& db, const State& state, const Options& options, int64_t now_ns)
+Transaction::Transaction(const Database& db, const State& state, const Options& options)
     : db_(db),
       state_(state),
       options_(options),
-      now_ns_(now_ns),
       batch_(rocksdb::BytewiseComparator(), 0, /*overwrite_key=*/true),
       counters_(state.counters),
       classes_(state.classes) {}
 
+void Transaction::begin(int64_t now_ns) {
+  now_ns_ = now_ns;
+  receipt_ = {};
+}
+
 void Transaction::put(Family f, const std::string& key, std::string_view value) {
   rocksdb::Status status = batch_.Put(db_.family(f), key, slice(value));
+  SKERRY_CHECK(status.ok(), "staging a row: {}", status.ToString());
+}
+
+void Transaction::put_unread(Family f, const std::string& key, std::string_view value) {
+  rocksdb::Status status = batch_.GetWriteBatch()->Put(db_.family(f), key, slice(value));
   SKERRY_CHECK(status.ok(), "staging a row: {}", status.ToString());
 }
 
@@ -40,7 +49,7 @@ void Transaction::queue(OutboxClass c, OutboxRow row) {
   row.bytes_before = s.queued_bytes;
   s.queued_bytes += row.bytes;
   if (s.last_seq == s.acked_seq) s.oldest_ns = now_ns_;
-  put(kOutbox, key::outbox(c, ++s.last_seq), encode_row(row));
+  put_unread(kOutbox, key::outbox(c, ++s.last_seq), encode_row(row));
 }
 
 // The series as this effect leaves it: known or new, with the batch's fields.
@@ -86,7 +95,7 @@ Status Transaction::add(const PreparedBatch& prepared) {
   const bool sync = rule_of(options_, prepared.batch->series.name).sync;
   for (const Block& block : prepared.blocks) {
     std::string key = key::run(s->id, block.first_ns, counters_.block++);
-    put(kHead, key, block.bytes);
+    put_unread(kHead, key, block.bytes);
     s->first_ns = s->records == 0 ? block.first_ns : std::min(s->first_ns, block.first_ns);
     s->last_ns = s->records == 0 ? block.last_ns : std::max(s->last_ns, block.last_ns);
     s->span_max_ns = std::max(s->span_max_ns, static_cast<uint64_t>(block.last_ns - block.first_ns));
@@ -280,15 +289,15 @@ void Transaction::add_note(const std::string& name, const std::string& value) {
 }
 
 rocksdb::WriteBatch* Transaction::finish() {
-  put(kMeta, key::counters(), encode_counters(counters_));
+  put_unread(kMeta, key::counters(), encode_counters(counters_));
   for (OutboxClass c : kOutboxClasses) {
     const size_t i = static_cast<size_t>(c);
-    if (class_changed_[i]) put(kMeta, key::outbox_class(c), encode_class(classes_[i]));
+    if (class_changed_[i]) put_unread(kMeta, key::outbox_class(c), encode_class(classes_[i]));
   }
-  for (const auto& [text, s] : series_) put(kMeta, key::series_totals(s.id), encode_totals(s));
-  for (const auto& [k, score] : scores_) put(kMeta, key::score(k.first, k.second), encode_score(score));
+  for (const auto& [text, s] : series_) put_unread(kMeta, key::series_totals(s.id), encode_totals(s));
+  for (const auto& [k, score] : scores_) put_unread(kMeta, key::score(k.first, k.second), encode_score(score));
   for (const auto& [k, count] : examples_) {
-    put(kMeta, key::example_count(std::get<0>(k), std::get<1>(k), std::get<2>(k)), encode_count(count));
+    put_unread(kMeta, key::example_count(std::get<0>(k), std::get<1>(k), std::get<2>(k)), encode_count(count));
   }
   return batch_.GetWriteBatch();
 }

@@ -1,5 +1,6 @@
-// One effect on its way into one WriteBatch. Reads see what the effect itself has staged; the store's state in memory
-// is left alone until the batch is written, then apply() moves it on. Threads: one, under the store's commit mutex.
+// One effect, or several that are written together, on their way into one WriteBatch. Reads see what is staged; the store's state in
+// memory is left alone until the batch is written, then apply() moves it on. Threads: one, under the store's commit mutex.
+// On failure: what add() refuses leaves the transaction half staged, to be thrown away.
 #pragma once
 
 #include <rocksdb/utilities/write_batch_with_index.h>
@@ -24,7 +25,9 @@ struct PreparedBatch {  // made outside the commit mutex
 
 class Transaction {
  public:
-  Transaction(const Database& db, const State& state, const Options& options, int64_t now_ns);
+  Transaction(const Database& db, const State& state, const Options& options);
+
+  void begin(int64_t now_ns);  // the next effect, which came at this time
 
   Status add(const PreparedBatch& batch);
   void add(Prediction prediction);
@@ -36,7 +39,7 @@ class Transaction {
 
   rocksdb::WriteBatch* finish();  // with the rows of all changed state; nothing may be added afterwards
   void apply(State& state);
-  Receipt& receipt() { return receipt_; }
+  Receipt take_receipt() { return std::move(receipt_); }  // of the effect since begin()
 
  private:
   struct ExampleRow {  // what row 'm' says
@@ -45,6 +48,7 @@ class Transaction {
   };
 
   void put(Family f, const std::string& key, std::string_view value);
+  void put_unread(Family f, const std::string& key, std::string_view value);  // reads do not see it, which costs less
   void remove(Family f, const std::string& key);
   Result<std::string> get(Family f, const std::string& key);
   void queue(OutboxClass c, OutboxRow row);
@@ -59,7 +63,7 @@ class Transaction {
   const Database& db_;
   const State& state_;
   const Options& options_;
-  const int64_t now_ns_;
+  int64_t now_ns_ = 0;
   rocksdb::WriteBatchWithIndex batch_;
   Receipt receipt_;
   // What becomes the store's state.
