@@ -43,6 +43,7 @@ struct ChunkColumn {
   // min and max pass over NaN, and are NaN when there is nothing else.
   std::variant<std::monostate, Extent<double>, Extent<int64_t>> extent;
   double sum = 0;  // float64: added up in the order of time; else exact, rounded once
+  double deviation = 0;  // sum of squared deviations from the mean
 };
 
 struct ChunkHeader {
