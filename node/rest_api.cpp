@@ -63,6 +63,7 @@ http::Router make_router(Node& node, HttpCounters& counters) {
   add_label_routes(router, node);
   add_query_routes(router, node);
   add_record_routes(router, node);
+  add_sql_route(router, node);
   add_model_routes(router, node);
   add_status_routes(router, node);
   add_metrics_route(router, node, counters);

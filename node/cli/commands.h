@@ -25,11 +25,17 @@ struct StatusOptions {
 int status(const Common& common, const StatusOptions& options);
 
 struct QueryOptions {
-  std::string series, from, to, limit, fields;
-  bool csv = false;
+  std::string series, from, to, limit, fields, bucket, aggregate, format;  // format empty: a table
+  std::map<std::string, std::string> tags;  // series is then a name
+  bool last = false;
 };
 int query(const Common& common, const QueryOptions& options);
 int streams(const Common& common);
+
+struct SqlOptions {
+  std::string statement, limit, format;  // format empty: a table
+};
+int sql(const Common& common, const SqlOptions& options);
 
 struct PredictionsOptions {
   std::string id, model, series, from, to, limit;

@@ -42,6 +42,7 @@ void add_write_routes(http::Router& router, Node& node);                        
 void add_label_routes(http::Router& router, Node& node);
 void add_query_routes(http::Router& router, Node& node);                              // streams, predictions
 void add_record_routes(http::Router& router, Node& node);                             // records, aggregates
+void add_sql_route(http::Router& router, Node& node);
 void add_model_routes(http::Router& router, Node& node);
 void add_status_routes(http::Router& router, Node& node);                             // status, sync, learning, /
 void add_metrics_route(http::Router& router, Node& node, HttpCounters& counters);

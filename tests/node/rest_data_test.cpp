@@ -275,3 +275,26 @@ TEST_CASE("REST: parameters of a query that do not go together are refused with 
   CHECK_THAT(refused("series=room&limits=3"), Contains("limits") && Contains("limit"));
   CHECK(f.get_json("/v1/query?series=room&aggregate=mean")["fields"] == json::array({"mean_t"}));  // all but the strings
 }
+
+TEST_CASE("REST: SQL as text or JSON, answered as JSON or CSV") {
+  RestFixture f;
+  REQUIRE(f.post("/write?precision=s", "imu,device=a x=1,text=\"p,q\" 1764000000\nimu,device=b x=2 1764000001\n").status == 204);
+  const http::Headers as_json = {{"Content-Type", "application/json"}};
+  json answer = f.json(f.post("/v1/sql", "select device, x, text from imu order by x"));
+  CHECK(answer == json{{"columns", {"device", "x", "text"}}, {"rows", {{"a", 1.0, "p,q"}, {"b", 2.0, nullptr}}}, {"truncated", false}});
+  CHECK(f.json(f.post("/v1/sql", R"({"sql":"select count(*) as n from imu"})", as_json))["rows"] == json::array({json::array({2})}));
+  auto csv = f.post("/v1/sql?format=csv&limit=1", "select device, text, time from imu order by x");
+  CHECK(csv.body == "device,text,time\na,\"p,q\",1764000000000000000\n");
+  CHECK(std::count(csv.headers.begin(), csv.headers.end(), std::pair<std::string, std::string>{"skerry-truncated", "true"}) == 1);
+  CHECK(f.json(f.post("/v1/sql?limit=1", "select x from imu"))["truncated"] == true);
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "drop table imu"), 400), Contains("SELECT") || Contains("drop"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "select * from nope"), 400), Contains("imu"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", ""), 400), Contains("SELECT"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", R"({"query":"select 1"})", as_json), 400), Contains("query"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "{", as_json), 400), Contains("JSON"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql?format=xml", "select 1"), 400), Contains("xml"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "select zeroblob(10000000)"), 507), Contains("larger"));
+  json many = f.json(f.post("/v1/sql?limit=100000", "with recursive c(x) as (select 1 union all select x + 1 from c limit 50000) select x from c"));
+  REQUIRE(many["rows"].size() == 50'000);
+  CHECK(many["rows"][49'999][0] == 50'000);
+}
