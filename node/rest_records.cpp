@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -24,6 +25,7 @@ using storage::Fields;
 constexpr uint64_t kRowsDefault = 1'000, kRowsMax = 100'000;
 constexpr size_t kPieceBytes = 128 << 10;  // a client that takes 9 kB/s keeps up with the time that a piece may take
 constexpr size_t kLinesAtOnce = 256;
+constexpr int kStreamedMax = 16;  // answers at the same time that are longer than a piece: each holds a page while its client reads
 
 enum class Format { json, csv, lines };
 
@@ -208,10 +210,22 @@ void drop_what_is_not_finite(Batch& page) {
   }
 }
 
+std::atomic<int> streamed{0};
+
 // The text of the answer, piece by piece.
 class RecordsSource final : public http::BodySource {
  public:
   RecordsSource(const storage::Store& store, Plan plan) : store_(store), plan_(std::move(plan)), writer_(writer_of(plan_)) {}
+  ~RecordsSource() override {
+    if (counted_) --streamed;
+  }
+
+  // To be called before the answer is streamed.
+  Status take_place() {
+    counted_ = true;
+    if (++streamed <= kStreamedMax) return {};
+    return fail(Code::unavailable, "{} long answers are being sent already: try again when one has ended, or ask with a smaller limit", kStreamedMax);
+  }
 
   Result<std::string> next() override {
     std::string out;
@@ -285,7 +299,7 @@ class RecordsSource final : public http::BodySource {
   Batch page_;
   size_t part_ = 0, row_ = 0;
   uint64_t given_ = 0;
-  bool begun_ = false, ended_ = false, truncated_ = false;
+  bool begun_ = false, ended_ = false, truncated_ = false, counted_ = false;
 };
 
 // ---- what was asked
@@ -452,6 +466,7 @@ Result<http::Response> query(const storage::Store& store, const http::Request& r
   if (source->ended()) {
     response.headers = source->trailers();
   } else {
+    SKERRY_TRY(source->take_place());
     response.headers.emplace_back("Trailer", "Skerry-Truncated");
     response.source = source;
   }

@@ -44,7 +44,7 @@ struct AggregateQuery {
   Duration bucket{0};                 // 0: the whole range is one, at its beginning, or at the first record's time where that is open
   std::vector<std::string> fields;    // all when empty; strings only where all functions take them
   std::vector<Aggregate> functions;
-  size_t values_max = 4 << 20;        // that percentiles keep of one bucket, all fields together
+  size_t values_max = 2 << 20;        // that percentiles keep of one bucket, all fields together
 };
 
 // Buckets to the visitor, in time order, as records. Error: as Store::scan, and of the above; the visitor's own.

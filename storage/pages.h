@@ -15,8 +15,8 @@
 namespace skerry::storage {
 
 struct PageLimits {
-  size_t rows_max = 65'536;
-  size_t bytes_max = 4 << 20;  // of the values; one record may exceed it
+  size_t rows_max = 16'384;
+  size_t bytes_max = 1 << 20;  // of the values; one record may exceed it
 };
 
 class Pages {

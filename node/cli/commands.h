@@ -26,8 +26,8 @@ int status(const Common& common, const StatusOptions& options);
 
 struct QueryOptions {
   std::string series, from, to, limit, fields, bucket, aggregate, format;  // format empty: a table
-  std::map<std::string, std::string> tags;  // series is then a name
-  bool last = false;
+  std::map<std::string, std::string> tags;  // with any, or with `all`, series is a name
+  bool all = false, last = false;
 };
 int query(const Common& common, const QueryOptions& options);
 int streams(const Common& common);

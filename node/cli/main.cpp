@@ -53,8 +53,9 @@ void add_reading(CLI::App& app, Arguments& a) {
   auto* query = command(app, a, "query", "records of a series, as they are or by buckets of time",
                         "skerry query 'imu{device=pump-3}' --from 2026-11-23T08:00:00Z --bucket 1m --aggregate mean,max,p99\n         "
                         "skerry query imu --tag site=north --limit all --format lines > imu.lp");
-  query->add_option("series", a.query.series, "as `skerry streams` shows it; with --tag its name")->required();
+  query->add_option("series", a.query.series, "as `skerry streams` shows it; with --tag or --all its name")->required();
   query->add_option("--tag", a.query_tags, "every series of that name whose tag is so, e.g. site=north")->allow_extra_args(false);
+  query->add_flag("--all", a.query.all, "every series of that name");
   add_range(query, a.query.from, a.query.to);
   query->add_flag("--last", a.query.last, "the newest record");
   query->add_option("--bucket", a.query.bucket, "length of a bucket, e.g. 10s, 1m, 1h (the whole range); with --aggregate");

@@ -88,7 +88,7 @@ void print_predictions(const json& answer) {
 
 int query(const Common& common, const QueryOptions& o) {
   std::vector<std::pair<std::string, std::string>> parameters = {
-      {o.tags.empty() ? "series" : "name", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit}, {"fields", o.fields},
+      {o.tags.empty() && !o.all ? "series" : "name", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit}, {"fields", o.fields},
       {"bucket", o.bucket}, {"aggregate", o.aggregate}, {"last", o.last ? "true" : ""}, {"format", o.format}};
   for (const auto& [key, value] : o.tags) parameters.emplace_back("tag." + http::percent_encode(key), value);
   const std::string target = "/v1/query" + query_string(parameters);

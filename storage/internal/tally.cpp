@@ -5,13 +5,17 @@
 #include <cmath>
 #include <cstring>
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 namespace skerry::storage::internal {
 namespace {
 
 constexpr size_t kPiece = 2048;            // values that are looked at several times while they are in the first cache
 constexpr double kExactInteger = 1LL << 53;  // below, a double that was rounded once from an integer is that integer
 
-// Four lanes: compilers may not reorder a sum of doubles by themselves, nor vectorize a minimum that passes over NaN.
+// Four lanes: compilers may not reorder a sum of doubles by themselves.
 using Lanes = double __attribute__((vector_size(32)));
 constexpr size_t kLanes = sizeof(Lanes) / sizeof(double);
 
@@ -50,19 +54,36 @@ double deviation_of(const double* values, size_t n, double mean) {
   return sum;
 }
 
+// Two lanes have instructions that give the second operand where the first is NaN; compilers do not find them by themselves.
+using Pair = double __attribute__((vector_size(16)));
+#ifdef __SSE2__
+inline Pair lesser(Pair x, Pair low) { return _mm_min_pd(x, low); }
+inline Pair greater(Pair x, Pair high) { return _mm_max_pd(x, high); }
+#else
+inline Pair lesser(Pair x, Pair low) { return x < low ? x : low; }
+inline Pair greater(Pair x, Pair high) { return x > high ? x : high; }
+#endif
+
 void extremes_of(const double* values, size_t n, double& min, double& max) {
-  Lanes low = {min, min, min, min}, high = {max, max, max, max};
+  constexpr size_t kPairs = 4;  // chains, so that one need not wait for the other
+  Pair low[kPairs], high[kPairs];
+  for (Pair& pair : low) pair = Pair{min, min};
+  for (Pair& pair : high) pair = Pair{max, max};
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    Lanes x;
-    std::memcpy(&x, values + i, sizeof x);
-    low = x < low ? x : low;  // false for NaN
-    high = x > high ? x : high;
+  for (; i + 2 * kPairs <= n; i += 2 * kPairs) {
+    for (size_t p = 0; p < kPairs; ++p) {
+      Pair x;
+      std::memcpy(&x, values + i + 2 * p, sizeof x);
+      low[p] = lesser(x, low[p]);
+      high[p] = greater(x, high[p]);
+    }
   }
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    min = low[lane] < min ? low[lane] : min;
-    max = high[lane] > max ? high[lane] : max;
+  for (size_t p = 1; p < kPairs; ++p) {
+    low[0] = lesser(low[p], low[0]);
+    high[0] = greater(high[p], high[0]);
   }
+  min = std::min(low[0][0], low[0][1]);
+  max = std::max(high[0][0], high[0][1]);
   for (; i < n; ++i) {
     min = values[i] < min ? values[i] : min;
     max = values[i] > max ? values[i] : max;

@@ -1,6 +1,12 @@
 // Writing, querying and labelling over REST.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "tests/node/rest_fixture.h"
 
@@ -12,6 +18,32 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kStart = 1'764'000'000'000'000'000;  // SimClock's first time
+
+// Asks, reads the first bytes and no more.
+class DeafClient {
+ public:
+  DeafClient(uint16_t port, const std::string& target) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    const int small = 4096;
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    const std::string request = "GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n";
+    REQUIRE(::send(fd_, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size()));
+  }
+  DeafClient(const DeafClient&) = delete;
+  ~DeafClient() { ::close(fd_); }
+  std::string first_bytes() {
+    char buffer[600];
+    const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+    return n > 0 ? std::string(buffer, static_cast<size_t>(n)) : "";
+  }
+
+ private:
+  int fd_;
+};
 
 std::string encoded(const std::string& text) { return http::percent_encode(text); }
 
@@ -255,6 +287,27 @@ TEST_CASE("REST: an export of everything is streamed and comes back as it was wr
   json buckets = f.get_json("/v1/query?" + series + "&limit=all&fields=n&bucket=10ms&aggregate=first,count");
   REQUIRE(buckets["rows"].size() == 5'000);
   for (int i = 0; i < 5'000; ++i) REQUIRE((buckets["rows"][i][1] == i * 10 && buckets["rows"][i][2] == 10));
+}
+
+TEST_CASE("REST: clients that take a long answer and do not read it can't fill the memory, and nobody else waits for them") {
+  RestFixture f;
+  for (int part = 0; part < 10; ++part) {
+    std::string lines;
+    for (int i = 0; i < 5000; ++i) lines += fmt::format("m text=\"{}\" {}\n", std::string(250, 'x'), kStart + (part * 5000 + i) * 1'000'000LL);
+    REQUIRE(f.post("/write", lines).status == 204);
+  }
+  std::vector<std::unique_ptr<DeafClient>> deaf;
+  std::string said;
+  for (int i = 0; i < 40 && said.find("503") == std::string::npos; ++i) {
+    deaf.push_back(std::make_unique<DeafClient>(f.port(), "/v1/query?series=m&limit=all"));
+    said = deaf.back()->first_bytes();
+  }
+  CHECK_THAT(said, Contains("503 ") && Contains("long answers"));
+  CHECK(deaf.size() == 17);
+  CHECK(f.get("/v1/query?series=m&limit=10").status == 200);  // a short one
+  deaf.clear();
+  for (int i = 0; i < 100 && f.get("/v1/query?series=m&limit=5000").status != 200; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(f.get("/v1/query?series=m&limit=5000").status == 200);
 }
 
 TEST_CASE("REST: parameters of a query that do not go together are refused with what to write") {
