@@ -48,6 +48,7 @@ class Transaction {
   void remove(Family f, const std::string& key);
   Result<std::string> get(Family f, const std::string& key);
   void queue(OutboxClass c, OutboxRow row);
+  Result<bool> has_room(const PreparedBatch& batch, const SeriesState& s);
   Result<SeriesState*> series_for(const Batch& batch, const std::string& text);
   LiveScore& score_of(const std::string& model, uint32_t version);
   Status score(Label& label);
@@ -70,6 +71,8 @@ class Transaction {
   uint32_t new_series_ = 0;
   std::map<ScoreKey, LiveScore> scores_;
   std::map<ExampleClass, uint64_t> examples_;
+  std::map<uint32_t, Loss> dropped_;  // by series: what came while there was no room
+  Losses losses_;
 };
 
 }  // namespace skerry::storage::internal

@@ -148,12 +148,16 @@ Status validate(const Effect& effect, const Options& options, int64_t now_ns) {
   return {};
 }
 
+size_t rule_index(const Options& options, std::string_view series_name) {
+  size_t i = 0;
+  while (i < options.streams.size() && !matches(options.streams[i].name, series_name)) ++i;
+  return i;
+}
+
 const StreamRule& rule_of(const Options& options, std::string_view series_name) {
   static const StreamRule fallback;
-  for (const StreamRule& rule : options.streams) {
-    if (matches(rule.name, series_name)) return rule;
-  }
-  return fallback;
+  const size_t i = rule_index(options, series_name);
+  return i < options.streams.size() ? options.streams[i] : fallback;
 }
 
 }  // namespace skerry::storage::internal
