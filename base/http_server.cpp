@@ -204,7 +204,13 @@ class BeastServer final : public Server {
       }
       bool keep_alive = parser.get().keep_alive();
       bool head = parser.get().method() == bhttp::verb::head;
-      Message message = co_await answer(parser.release(), keep_alive, head);
+      const unsigned version = parser.get().version();
+      Response response = co_await answer(parser.release(), head);
+      if (response.source) {
+        if (!co_await send_in_pieces(stream, std::move(response), version, keep_alive, head) || !keep_alive) break;
+        continue;
+      }
+      Message message = to_message(response, version, keep_alive);
       stream.expires_after(options_.request_timeout);
       if (head) {
         bhttp::response_serializer<bhttp::string_body> serializer(message);
@@ -250,7 +256,7 @@ class BeastServer final : public Server {
     }
   }
 
-  asio::awaitable<Message> answer(bhttp::request<bhttp::string_body> request, bool keep_alive, bool head) {
+  asio::awaitable<Response> answer(bhttp::request<bhttp::string_body> request, bool head) {
     Request ours;
     ours.method = head ? "GET" : std::string(request.method_string());
     Response response;
@@ -265,18 +271,65 @@ class BeastServer final : public Server {
       ours.body = std::move(request.body());
       response = co_await handle(ours);
     }
-    co_return to_message(response, request.version(), keep_alive);
+    co_return response;
   }
 
-  // There and back: the handler runs in the pool, the coroutine goes on in the thread of run().
-  asio::awaitable<Response> handle(Request& request) {
-    auto hand_over = [this, &request](auto done) {
-      asio::post(pool_, [this, &request, done = std::move(done)]() mutable {
-        Response response = call_handler(request);
-        asio::post(io_, [done = std::move(done), response = std::move(response)]() mutable { done(std::move(response)); });
+  // There and back: `work` runs in the pool, the coroutine goes on in the thread of run().
+  template <typename Answer, typename Work>
+  asio::awaitable<Answer> in_pool(Work work) {
+    auto hand_over = [this, &work](auto done) {
+      asio::post(pool_, [this, &work, done = std::move(done)]() mutable {
+        Answer answer = work();
+        asio::post(io_, [done = std::move(done), answer = std::move(answer)]() mutable { done(std::move(answer)); });
       });
     };
-    co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(Response)>(hand_over, asio::use_awaitable);
+    co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(Answer)>(hand_over, asio::use_awaitable);
+  }
+
+  asio::awaitable<Response> handle(Request& request) {
+    return in_pool<Response>([this, &request] { return call_handler(request); });
+  }
+
+  // True: the whole answer is out. The version before 1.1 knows no chunks: there the end is the connection's.
+  asio::awaitable<bool> send_in_pieces(Stream& stream, Response response, unsigned version, bool keep_alive, bool head) {
+    beast::error_code error;
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    const bool chunked = version >= 11;
+    bhttp::response<bhttp::empty_body> header(to_header(response, version, keep_alive && chunked));
+    if (chunked) header.chunked(true);
+    bhttp::response_serializer<bhttp::empty_body> serializer(header);
+    stream.expires_after(options_.request_timeout);
+    co_await bhttp::async_write_header(stream, serializer, token);
+    if (error || head) co_return !error && chunked;
+    std::string piece = std::move(response.body);
+    while (true) {
+      stream.expires_after(options_.request_timeout);
+      if (!piece.empty() && chunked) co_await asio::async_write(stream, bhttp::make_chunk(asio::buffer(piece)), token);
+      if (!piece.empty() && !chunked) co_await asio::async_write(stream, asio::buffer(piece), token);
+      if (error) co_return false;
+      stream.expires_never();
+      Result<std::string> next = co_await in_pool<Result<std::string>>([&response] { return call_source(*response.source); });
+      if (!next.ok()) {
+        log::warn("http", "an answer was cut off: {}", next.error().message);
+        co_return false;
+      }
+      piece = std::move(*next);
+      if (piece.empty()) break;
+    }
+    if (!chunked) co_return false;
+    bhttp::fields trailers;
+    for (const auto& [name, value] : response.source->trailers()) trailers.set(name, value);
+    stream.expires_after(options_.request_timeout);
+    co_await asio::async_write(stream, bhttp::make_chunk_last(trailers), token);
+    co_return !error;
+  }
+
+  static Result<std::string> call_source(BodySource& source) {
+    try {
+      return source.next();
+    } catch (const std::exception& e) {
+      return fail(Code::internal, "{}", e.what());
+    }
   }
 
   Response call_handler(Request& request) const {
@@ -288,12 +341,17 @@ class BeastServer final : public Server {
     }
   }
 
-  static Message to_message(const Response& response, unsigned version, bool keep_alive) {
-    Message message{static_cast<bhttp::status>(response.status), version};
+  static bhttp::response_header<> to_header(const Response& response, unsigned version, bool keep_alive) {
+    bhttp::response<bhttp::empty_body> message{static_cast<bhttp::status>(response.status), version};
     message.set(bhttp::field::server, "skerry");
     if (!response.content_type.empty() && response.status != 204) message.set(bhttp::field::content_type, response.content_type);
     for (const auto& [name, value] : response.headers) message.set(name, value);
     message.keep_alive(keep_alive);
+    return std::move(message.base());
+  }
+
+  static Message to_message(const Response& response, unsigned version, bool keep_alive) {
+    Message message{to_header(response, version, keep_alive)};
     message.body() = response.body;
     message.prepare_payload();
     return message;

@@ -32,11 +32,24 @@ struct Request {
   std::string parameter(const std::string& query_name, std::string fallback = "") const;
 };
 
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// A body that is made while it is sent, so that an answer of any size needs little memory. Lives in the handlers' threads, one call at a
+// time; a piece is asked for only when the one before is with the network. Destroyed at the end, or when the client has gone.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  // Empty: the end. An error closes the connection without the end, so that the client sees that the body is not whole.
+  virtual Result<std::string> next() = 0;
+  virtual Headers trailers() const { return {}; }  // sent behind the end
+};
+
 struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
-  std::vector<std::pair<std::string, std::string>> headers;
+  Headers headers;
+  std::shared_ptr<BodySource> source;  // what follows `body`, if anything does
 };
 
 using Handler = std::function<Response(Request&)>;

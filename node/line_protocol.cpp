@@ -569,7 +569,9 @@ Result<std::vector<Batch>> parse_line_protocol(std::string_view body, const Line
   return Parser(body, options).parse();
 }
 
-Status append_line_protocol(const Batch& batch, std::string& out) {
+Status append_line_protocol(const Batch& batch, std::string& out) { return append_line_protocol(batch, 0, batch.rows(), out); }
+
+Status append_line_protocol(const Batch& batch, size_t from, size_t to, std::string& out) {
   std::string key;
   SKERRY_TRY(append_name(key, batch.series.name, true));
   if (key.front() == '#') return fail(Code::invalid, "line protocol can't carry the name '{}': a line that begins with # is a comment", shown(key));
@@ -581,7 +583,7 @@ Status append_line_protocol(const Batch& batch, std::string& out) {
   }
   std::vector<std::string> names;
   for (const Column& column : batch.columns) SKERRY_TRY(append_name(names.emplace_back(), column.name, true));
-  for (size_t row = 0; row < batch.rows(); ++row) {
+  for (size_t row = from; row < to; ++row) {
     out += key;
     char separator = ' ';
     for (size_t i = 0; i < batch.columns.size(); ++i) {

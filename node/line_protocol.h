@@ -35,5 +35,6 @@ Result<std::vector<Batch>> parse_line_protocol(std::string_view body, const Line
 // Appends one line per record, times in nanoseconds. Error: invalid for what line protocol can't say: a record without any
 // field, a name that ends in a backslash.
 Status append_line_protocol(const Batch& batch, std::string& out);
+Status append_line_protocol(const Batch& batch, size_t from, size_t to, std::string& out);  // records [from, to)
 
 }  // namespace skerry::node

@@ -34,13 +34,13 @@ Result<storage::TimeRange> range_parameters(const http::Request& request) {
   return range;
 }
 
-Result<uint64_t> number_parameter(const http::Request& request, const char* name, uint64_t fallback, uint64_t max) {
+Result<uint64_t> number_parameter(const http::Request& request, const char* name, uint64_t fallback, uint64_t max, const char* also) {
   std::string text = request.parameter(name);
   if (text.empty()) return fallback;
   uint64_t number = 0;
   auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (code != std::errc() || end != text.data() + text.size() || number == 0 || number > max) {
-    return fail(Code::invalid, "parameter '{}' is '{}': write a number from 1 to {}", name, text.substr(0, 32), max);
+    return fail(Code::invalid, "parameter '{}' is '{}': write a number from 1 to {}{}{}", name, text.substr(0, 32), max, *also ? " " : "", also);
   }
   return number;
 }
@@ -62,6 +62,8 @@ http::Router make_router(Node& node, HttpCounters& counters) {
   add_write_routes(router, node);
   add_label_routes(router, node);
   add_query_routes(router, node);
+  add_record_routes(router, node);
+  add_sql_route(router, node);
   add_model_routes(router, node);
   add_status_routes(router, node);
   add_metrics_route(router, node, counters);

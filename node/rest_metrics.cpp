@@ -2,6 +2,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +52,20 @@ void add_outbox(Families& f, const NodeStatus& s) {
   each("outbox_bytes", "Waiting for the hub, as payload bytes.", [](const auto& o) { return o.bytes; });
   each("outbox_entries", "Waiting for the hub.", [](const auto& o) { return o.entries; });
   each("outbox_acked_seq", "The hub holds everything up to this sequence number.", [](const auto& o) { return o.acked_seq; });
+}
+
+void add_storage(Families& f, const Node& node) {
+  uint64_t head = 0, chunks = 0;
+  for (const auto& stream : node.store().streams().value_or({})) {
+    head += stream.head_bytes;
+    chunks += stream.chunk_bytes;
+  }
+  f.gauge("store_head_bytes", "Records that are not sealed yet.", static_cast<double>(head));
+  f.gauge("store_chunk_bytes", "Sealed records.", static_cast<double>(chunks));
+  std::map<std::string, uint64_t> lost;
+  for (const auto& loss : node.store().losses()) lost[to_string(loss.reason)] += loss.records;
+  MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);
+  for (const auto& [reason, records] : lost) Families::put(family, {{"reason", reason}}, static_cast<double>(records));
 }
 
 void add_models(Families& f, const Node& node) {
@@ -111,6 +126,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.gauge("store_disk_bytes", "Size of the store.", static_cast<double>(s.disk_bytes));
   f.counter("store_damaged_total", "Blocks and rows skipped because their checksum did not hold.", s.damaged);
   add_outbox(f, s);
+  add_storage(f, node);
   f.gauge("link_online", "1 when the last exchange with the hub succeeded.", s.sync.online ? 1 : 0);
   f.counter("sync_records_total", "Records acknowledged by the hub since start.", s.sync.records);
   f.counter("sync_batches_total", "Batches sent.", s.sync.batches);

@@ -65,6 +65,44 @@ json learning_json(const learning::LearnerStatus& s) {
           {"promoted", s.promoted},     {"rejected", s.rejected}};
 }
 
+namespace {
+
+json loss_json(const storage::Loss& loss) {
+  return {{"series", loss.series},
+          {"reason", to_string(loss.reason)},
+          {"from", format_time(loss.range.from_ns)},
+          {"to", format_time(loss.range.to_ns)},
+          {"records", loss.records},
+          {"unsent", loss.unsent},
+          {"at", format_time(loss.at_ns)}};
+}
+
+// What the store holds, may hold, and has lost by rule. Figures that are still being counted after a start are null.
+json storage_json(const Node& node) {
+  uint64_t kept = 0, head = 0, chunks = 0, lost = 0, unsent = 0;
+  bool counted = true;
+  for (const auto& stream : node.store().streams().value_or({})) {
+    counted = counted && stream.counted;
+    kept += stream.kept;
+    head += stream.head_bytes;
+    chunks += stream.chunk_bytes;
+  }
+  for (const auto& loss : node.store().losses()) {
+    lost += loss.records;
+    unsent += loss.unsent;
+  }
+  json quotas = json::array();
+  for (const auto& quota : node.store().quotas()) {
+    if (quota.quota_bytes == 0) continue;
+    quotas.push_back({{"rule", quota.rule.empty() ? json() : json(quota.rule)}, {"bytes", quota.bytes}, {"quota", quota.quota_bytes}, {"full", quota.full}});
+  }
+  const auto when = [&](uint64_t value) { return counted ? json(value) : json(); };
+  return {{"records", when(kept)}, {"head_bytes", when(head)}, {"chunk_bytes", when(chunks)},
+          {"lost", lost},          {"lost_unsent", unsent},    {"quotas", quotas}};
+}
+
+}  // namespace
+
 json status_json(const Node& node) {
   NodeStatus s = node.status();
   json models = json::array();
@@ -82,6 +120,7 @@ json status_json(const Node& node) {
           {"sync", sync_json(s.sync)},
           {"learning", learning_json(s.learning)},
           {"disk_bytes", s.disk_bytes},
+          {"storage", storage_json(node)},
           {"damaged", s.damaged},
           {"sources", s.sources},
           {"sources_finished", s.sources_finished},
@@ -101,6 +140,11 @@ void add_status_routes(http::Router& router, Node& node) {
                           {"api", "docs/openapi.yaml"}});
   });
   router.add("GET", "/v1/status", [&node](Request&) { return json_response(status_json(node)); });
+  router.add("GET", "/v1/losses", [&node](Request&) {
+    json list = json::array();
+    for (const auto& loss : node.store().losses()) list.push_back(loss_json(loss));
+    return json_response({{"losses", list}});
+  });
   router.add("GET", "/v1/sync", [&node](Request&) { return json_response(sync_and_outbox(node)); });
   router.add("POST", "/v1/sync/hold", [&node](Request& request) {
     auto status = hold(node, request.body);

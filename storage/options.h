@@ -17,10 +17,18 @@ class FileSystem;
 
 namespace skerry::storage {
 
+// What happens to records of streams whose quota is full.
+enum class OnFull : uint8_t { reject = 1, drop_oldest = 2, drop_newest = 3 };
+const char* to_string(OnFull on_full);
+
 struct StreamRule {               // first match by series name wins; name may end in '*'
   std::string name = "*";
   Durability durability = Durability::interval;
   bool sync = true;               // queue its records for the hub
+  Duration retention{};           // records go this long after their time; zero: never
+  uint64_t quota_bytes = 0;       // on disk, of all streams of this rule together; 0: none
+  OnFull on_full = OnFull::drop_oldest;
+  bool drop_unsent = false;       // also what the hub does not have yet
 };
 
 struct Options {
@@ -28,7 +36,8 @@ struct Options {
   std::string node = "node";      // the node's name towards the hub
   Duration sync_interval = std::chrono::milliseconds(200);   // of Durability::interval
   std::vector<StreamRule> streams;
-  uint64_t write_buffer_bytes = 8 << 20;
+  uint64_t quota_bytes = 0;                                  // on disk, of the records of all streams; 0: none
+  uint64_t write_buffer_bytes = 16 << 20;                    // the head is sealed when half of it is used
   uint64_t block_cache_bytes = 16 << 20;
   uint64_t wal_bytes_max = 64 << 20;
   uint32_t open_files_max = 256;

@@ -54,7 +54,7 @@ size_t bytes_of(const CommitQueue::Round& round) {
 
 bool empty(const Effect& e) {
   return e.batches.empty() && e.predictions.empty() && e.labels.empty() && e.examples.empty() && e.versions.empty() &&
-         e.outbox.empty() && e.notes.empty();
+         e.outbox.empty() && e.notes.empty() && !e.producer;
 }
 
 }  // namespace
@@ -108,6 +108,11 @@ Durability StoreImpl::durability_of(const Effect& effect) const {
 Result<Receipt> StoreImpl::stage(const PendingCommit& pending, Transaction& t) const {
   const Effect& effect = pending.effect;
   t.begin(pending.now_ns);
+  if (effect.producer && !t.claim(*effect.producer)) {
+    Receipt receipt;
+    receipt.duplicate = true;
+    return receipt;
+  }
   for (const PreparedBatch& batch : pending.batches) SKERRY_TRY(t.add(batch));
   for (const Prediction& p : effect.predictions) t.add(p);
   for (const Label& l : effect.labels) SKERRY_TRY(t.add(l));
@@ -143,10 +148,14 @@ Result<Receipt> StoreImpl::commit(const Effect& effect) {
 Status StoreImpl::commit_together(std::span<PendingCommit* const> effects, uint64_t& ticket) {
   SKERRY_TRY(healthy());
   Transaction transaction(*db_, state_, options_);
+  bool fresh = false;
   for (PendingCommit* pending : effects) {
     pending->outcome = stage(*pending, transaction);
     if (!pending->outcome.ok()) return pending->outcome.error();
+    fresh = fresh || !pending->outcome->duplicate;
   }
+  ticket = sync_.written();  // of a duplicate: the first one may still wait for its sync
+  if (!fresh) return {};
   SKERRY_ASSIGN(ticket, write(transaction.finish()));
   std::unique_lock state_lock(state_mutex_);
   transaction.apply(state_);

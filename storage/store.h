@@ -33,6 +33,7 @@ struct Effect {
   std::vector<ModelVersion> versions;      // inserted or replaced by (model, version)
   std::vector<OutboxEntry> outbox;
   std::vector<std::pair<std::string, std::string>> notes;  // small named values: cursors, residuals; empty value deletes
+  std::optional<Producer> producer;        // when its seq is not above the producer's last one, nothing of this is applied again
   std::optional<Durability> durability;    // default: the strictest rule of the batches' streams; `batch` without any batch
 };
 
@@ -41,6 +42,8 @@ struct Receipt {
   std::vector<LabelId> labels;
   std::vector<ExampleId> examples;
   uint64_t records = 0;
+  uint64_t dropped = 0;                    // records that a full quota took instead
+  bool duplicate = false;                  // the producer's effect of this number was there already: nothing else is filled in
 };
 
 // Takes what Store::scan meets: records in time order, each timestamp once.
@@ -77,6 +80,10 @@ class Store {
   virtual Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
                       RecordVisitor& visitor) const = 0;
 
+  // What is gone by rule, by series and time; what the rules hold now, in their order and at last all together.
+  virtual std::vector<Loss> losses() const = 0;
+  virtual std::vector<QuotaStatus> quotas() const = 0;
+
   // --- ledger, labels, examples
   virtual Result<Prediction> prediction(PredictionId id) const = 0;
   // Newest first. `model` empty: any. `overlapping` limits to windows that lie wholly in the range.
@@ -105,7 +112,8 @@ class Store {
   // Starts a new epoch, keeping what is not acknowledged: its sequence numbers go on unchanged.
   virtual Status begin_epoch() = 0;
 
-  // --- upkeep: bounded work (interval sync, sealing, trimming of acknowledged entries, recovery after a full disk). Returns the delay
+  // --- upkeep: bounded work (interval sync, sealing, retention and quotas, trimming of acknowledged entries, recovery from
+  // errors of the disk). Returns the delay
   // until it should be called again.
   virtual Duration step() = 0;
   // Seals everything that is in the head now into chunks, also what is so little that it would wait: before a store is copied or

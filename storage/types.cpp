@@ -1,5 +1,7 @@
 #include "storage/types.h"
 
+#include "storage/options.h"
+
 namespace skerry::storage {
 
 const char* to_string(Durability durability) {
@@ -44,6 +46,30 @@ const char* to_string(EntryKind kind) {
       return "model_delta";
     case EntryKind::model_event:
       return "model_event";
+  }
+  return "unknown";
+}
+
+const char* to_string(LossReason reason) {
+  switch (reason) {
+    case LossReason::retention:
+      return "retention";
+    case LossReason::quota:
+      return "quota";
+    case LossReason::full:
+      return "full";
+  }
+  return "unknown";
+}
+
+const char* to_string(OnFull on_full) {
+  switch (on_full) {
+    case OnFull::reject:
+      return "reject";
+    case OnFull::drop_oldest:
+      return "drop_oldest";
+    case OnFull::drop_newest:
+      return "drop_newest";
   }
   return "unknown";
 }

@@ -32,6 +32,12 @@ inline uint64_t number(LabelId id) { return static_cast<uint64_t>(id); }
 enum class Durability : uint8_t { batch = 1, interval = 2, os = 3 };
 const char* to_string(Durability durability);
 
+// Who wrote an effect and its number, from 1 on and increasing; numbers may be left out.
+struct Producer {
+  std::string id;  // 1 to 128 bytes
+  uint64_t seq = 0;
+};
+
 // Outbox classes, most urgent first. Each has its own sequence, starting at 1, without holes.
 enum class OutboxClass : uint8_t { alarm = 1, telemetry = 2, backlog = 3, label = 4, model = 5, diagnostics = 6 };
 inline constexpr OutboxClass kOutboxClasses[] = {OutboxClass::alarm, OutboxClass::label,    OutboxClass::model,
@@ -146,6 +152,28 @@ struct OutboxStatus {
   int64_t oldest_ns = 0;    // queue time of the oldest waiting entry; 0 when empty
 };
 
+enum class LossReason : uint8_t { retention = 1, quota = 2, full = 3 };  // full: came while there was no room and the rule drops what is new
+const char* to_string(LossReason reason);
+
+// Records of a series that are gone by rule. Neighbouring losses of one reason are one.
+struct Loss {
+  std::string series;
+  LossReason reason = LossReason::quota;
+  TimeRange range;
+  uint64_t records = 0;
+  uint64_t unsent = 0;   // of them, that the hub never got
+  int64_t at_ns = 0;     // the last time that it grew
+  bool operator==(const Loss&) const = default;
+};
+
+// What a stream rule holds, and may hold.
+struct QuotaStatus {
+  std::string rule;          // its name; "" for all streams together
+  uint64_t bytes = 0;        // head and chunks
+  uint64_t quota_bytes = 0;  // 0: none
+  bool full = false;         // records are refused or dropped now
+};
+
 // Who this store is towards a hub. The epoch is drawn anew for each fresh store, and when the hub turns out to know more
 // than the store does (an old disk image was restored): it fences the two histories from each other.
 struct Identity {
@@ -157,8 +185,12 @@ struct StreamInfo {
   Series series;
   std::vector<std::pair<std::string, FieldType>> fields;
   Durability durability = Durability::interval;
-  uint64_t records = 0;
-  int64_t first_ns = 0, last_ns = 0;  // newest and oldest record time seen; 0, 0 when empty
+  uint64_t records = 0;               // ever written
+  int64_t first_ns = 0, last_ns = 0;  // oldest and newest record time that is kept; 0, 0 when empty
+  // Counted after a start, by and by:
+  bool counted = false;
+  uint64_t kept = 0;                       // records in head and chunks
+  uint64_t head_bytes = 0, chunk_bytes = 0;
 };
 
 }  // namespace skerry::storage

@@ -384,7 +384,8 @@ std::vector<Section<Config>> make_sections() {
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
     duration<C>("sync_interval", AT(storage.sync_interval), 1ms, 1h, "How much of a stream with durability \"interval\" a power cut may take."),
-    bytes<C>("write_buffer", AT(storage.write_buffer_bytes), 64 * KiB, 1 * GiB, "Memory for records before they become a file."),
+    bytes<C>("quota", AT(storage.quota_bytes), 0, 1024 * 1024 * GiB, "Disk for the records of all streams; 0 B: no quota. The oldest go first, of streams whose rule lets them."),
+    bytes<C>("write_buffer", AT(storage.write_buffer_bytes), 64 * KiB, 1 * GiB, "Memory for records before they are sealed into a file."),
     bytes<C>("block_cache", AT(storage.block_cache_bytes), 0, 64 * GiB, "Memory for reading."),
     bytes<C>("wal_max", AT(storage.wal_bytes_max), 1 * MiB, 64 * GiB, "Disk for the write-ahead log."),
     whole<C>("open_files_max", AT(storage.open_files_max), 16, 100'000, "Files that the database keeps open."),
@@ -487,6 +488,7 @@ const std::vector<Section<Config>>& sections() {
 const Section<storage::StreamRule>& stream_section() {
   using R = storage::StreamRule;
   using storage::Durability;
+  using storage::OnFull;
   // clang-format off
   static const Section<R> section{"storage.stream", "Rules for streams; the first whose name matches wins. Without any, every stream has the values below.", {
     text<R>("name", AT(name), "stream name, may end in *", stream_pattern, "Which streams."),
@@ -494,6 +496,12 @@ const Section<storage::StreamRule>& stream_section() {
               std::vector<std::pair<std::string, Durability>>{{"batch", Durability::batch}, {"interval", Durability::interval}, {"os", Durability::os}},
               "What an acknowledged record survives: batch: a power cut; interval: a power cut, but for the last sync_interval; os: a crash of the program."),
     flag<R>("sync", AT(sync), "Whether its records go to the hub."),
+    duration<R>("retention", AT(retention), 0s, 24h * 36500, "Records go when they are this old; 0s: never."),
+    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Disk for all streams of this rule together; 0 B: no quota."),
+    choice<R>("on_full", AT(on_full),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
+              "What happens when the quota is full: new records are refused, the oldest go, or new ones are dropped. What is lost stands in the loss ledger."),
+    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take what the hub does not have yet. If not, new records are refused instead."),
   }};
   // clang-format on
   return section;

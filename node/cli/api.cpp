@@ -1,5 +1,9 @@
 #include "node/cli/api.h"
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
 namespace skerry::cli {
 namespace {
 
@@ -29,10 +33,11 @@ Result<Api> Api::open(const std::string& url, std::chrono::milliseconds timeout)
   return api;
 }
 
-Result<std::string> Api::exchange(const std::string& method, const std::string& target, const std::string& body) {
+Result<http::Response> Api::exchange(const std::string& method, const std::string& target, const std::string& body,
+                                     const http::Client::Sink& sink) {
   http::Headers headers;
   if (method == "POST" && !body.empty() && body.front() == '{') headers.emplace_back("Content-Type", "application/json");
-  auto response = client_->request(method, target, body, headers);
+  auto response = client_->request(method, target, body, headers, sink);
   if (!response.ok()) {
     bool nobody = response.error().message.rfind("nobody answers", 0) == 0;
     if (nobody) return fail(Code::unavailable, "no node answers at {}: is skerryd running? start it with ./run", url_);
@@ -45,20 +50,28 @@ Result<std::string> Api::exchange(const std::string& method, const std::string& 
                            : fmt::format("{} {} was answered with status {}", method, target.substr(0, 128), response->status);
     return Error{code_of(response->status), text};
   }
-  return std::move(response->body);
+  return response;
 }
 
 Result<json> Api::get(const std::string& target) {
-  SKERRY_ASSIGN(std::string text, exchange("GET", target, ""));
-  return parse(url_, text);
+  SKERRY_ASSIGN(const auto response, exchange("GET", target, ""));
+  return parse(url_, response.body);
 }
 
 Result<json> Api::post(const std::string& target, const json& body) {
-  SKERRY_ASSIGN(std::string text, exchange("POST", target, body.is_null() ? "" : body.dump()));
-  return parse(url_, text);
+  SKERRY_ASSIGN(const auto response, exchange("POST", target, body.is_null() ? "" : body.dump()));
+  return parse(url_, response.body);
 }
 
-Result<std::string> Api::get_text(const std::string& target) { return exchange("GET", target, ""); }
+Result<http::Headers> Api::print(const std::string& method, const std::string& target, const std::string& body) {
+  auto to_stdout = [](std::string_view piece) {
+    if (std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size()) return Status();
+    return Status(fail(Code::unavailable, "cannot write the answer: {}", std::strerror(errno)));
+  };
+  SKERRY_ASSIGN(auto response, exchange(method, target, body, to_stdout));
+  if (std::fflush(stdout) != 0) return fail(Code::unavailable, "cannot write the answer: {}", std::strerror(errno));
+  return std::move(response.headers);
+}
 
 Status Api::write_lines(const std::string& lines) {
   auto answer = exchange("POST", "/api/v2/write?precision=ns", lines);

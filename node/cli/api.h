@@ -19,12 +19,14 @@ class Api {
 
   Result<nlohmann::json> get(const std::string& target);
   Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body);
-  Result<std::string> get_text(const std::string& target);
+  // The answer as it comes, to stdout, whatever its size. Returns its headers and trailers.
+  Result<http::Headers> print(const std::string& method, const std::string& target, const std::string& body = {});
   Status write_lines(const std::string& lines);  // times in nanoseconds
   const std::string& url() const { return url_; }
 
  private:
-  Result<std::string> exchange(const std::string& method, const std::string& target, const std::string& body);
+  Result<http::Response> exchange(const std::string& method, const std::string& target, const std::string& body,
+                                  const http::Client::Sink& sink = {});
 
   std::string url_;
   std::unique_ptr<http::Client> client_;

@@ -25,11 +25,17 @@ struct StatusOptions {
 int status(const Common& common, const StatusOptions& options);
 
 struct QueryOptions {
-  std::string series, from, to, limit, fields;
-  bool csv = false;
+  std::string series, from, to, limit, fields, bucket, aggregate, format;  // format empty: a table
+  std::map<std::string, std::string> tags;  // with any, or with `all`, series is a name
+  bool all = false, last = false;
 };
 int query(const Common& common, const QueryOptions& options);
 int streams(const Common& common);
+
+struct SqlOptions {
+  std::string statement, limit, format;  // format empty: a table
+};
+int sql(const Common& common, const SqlOptions& options);
 
 struct PredictionsOptions {
   std::string id, model, series, from, to, limit;

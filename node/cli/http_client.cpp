@@ -16,6 +16,8 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
 
+constexpr size_t kPieceBytes = 64 << 10;
+
 std::string lower(std::string_view text) {
   std::string out(text);
   std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -136,7 +138,7 @@ Result<std::unique_ptr<Client>> Client::open(const std::string& url_base, const 
 }
 
 Result<Response> Client::request(const std::string& method, const std::string& target, const std::string& body,
-                                 const Headers& headers) try {
+                                 const Headers& headers, const Sink& sink) try {
   Impl& c = *impl_;
   if (!c.reusable()) SKERRY_TRY(c.connect());
   beast::http::request<beast::http::string_body> out;
@@ -155,17 +157,33 @@ Result<Response> Client::request(const std::string& method, const std::string& t
   beast::http::async_write(*c.stream, out, [&](error_code code, size_t) { write_error = code; });
   c.run();
   // A server that refuses a body answers before it has read it, then closes: look for its answer even so.
-  beast::http::response_parser<beast::http::string_body> parser;
-  parser.body_limit(c.options.body_bytes_max);
+  beast::http::response_parser<beast::http::buffer_body> parser;
+  parser.body_limit(UINT64_MAX);  // held below
   parser.header_limit(64 << 10);
   if (method == "HEAD") parser.skip(true);
   beast::http::async_read_header(*c.stream, c.buffer, parser, [&](error_code code, size_t) { read_error = code; });
   c.run();
-  // Beast 1.74 holds answers with a Content-Length to no limit.
-  if (!read_error && parser.content_length().value_or(0) > c.options.body_bytes_max) read_error = beast::http::error::body_limit;
-  if (!read_error) {
+  const bool to_sink = sink && parser.get().result_int() < 300;
+  std::string text;
+  if (!read_error && !to_sink && parser.content_length().value_or(0) > c.options.body_bytes_max) read_error = beast::http::error::body_limit;
+  std::string piece(kPieceBytes, '\0');
+  while (!read_error && !parser.is_done()) {
+    parser.get().body() = {piece.data(), piece.size(), true};
+    if (to_sink) c.stream->expires_after(c.options.timeout);
     beast::http::async_read(*c.stream, c.buffer, parser, [&](error_code code, size_t) { read_error = code; });
     c.run();
+    if (read_error == beast::http::error::need_buffer) read_error = {};
+    const std::string_view got(piece.data(), piece.size() - parser.get().body().size);
+    if (to_sink) {
+      if (Status taken = sink(got); !taken.ok()) {
+        c.stream.reset();
+        return taken.error();
+      }
+    } else if (text.size() + got.size() > c.options.body_bytes_max) {
+      read_error = beast::http::error::body_limit;
+    } else {
+      text += got;
+    }
   }
   if (read_error) {
     c.stream.reset();
@@ -178,7 +196,7 @@ Result<Response> Client::request(const std::string& method, const std::string& t
   auto message = parser.release();
   Response response;
   response.status = static_cast<int>(message.result_int());
-  response.body = std::move(message.body());
+  response.body = std::move(text);
   response.content_type = std::string(message[beast::http::field::content_type]);
   for (const auto& field : message) {
     response.headers.emplace_back(lower({field.name_string().data(), field.name_string().size()}), std::string(field.value()));

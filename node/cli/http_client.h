@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,8 +17,6 @@
 #include "base/result.h"
 
 namespace skerry::http {
-
-using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Url {
   std::string host, port = "80", prefix;  // prefix: path before the target, without a slash at its end
@@ -26,7 +26,7 @@ Result<Url> parse_url(const std::string& url);
 std::string percent_encode(const std::string& text);  // for one path segment or query value (RFC 3986)
 
 struct ClientOptions {
-  std::chrono::milliseconds timeout{10'000};  // of a whole exchange, connecting included
+  std::chrono::milliseconds timeout{10'000};  // of a whole exchange, connecting included; of each piece when it goes to a sink
   uint64_t body_bytes_max = 256 << 20;
 };
 
@@ -36,8 +36,10 @@ class Client {
   static Result<std::unique_ptr<Client>> open(const std::string& url_base, const ClientOptions& options = {});
   ~Client();
   // `target` is path and query, e.g. "/v1/query?series=imu". Header names of the Response are in lower case.
+  // With a sink, the body of a success goes there piece by piece and not into the Response; its error ends the exchange.
+  using Sink = std::function<Status(std::string_view)>;
   Result<Response> request(const std::string& method, const std::string& target, const std::string& body = {},
-                           const Headers& headers = {});
+                           const Headers& headers = {}, const Sink& sink = {});
 
  private:
   struct Impl;

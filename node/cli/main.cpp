@@ -17,6 +17,8 @@ struct Arguments {
   StatusOptions status;
   std::string status_for;
   QueryOptions query;
+  std::vector<std::string> query_tags;
+  SqlOptions sql;
   PredictionsOptions predictions;
   LabelOptions label;
   ModelsOptions models;
@@ -48,12 +50,28 @@ void add_reading(CLI::App& app, Arguments& a) {
   status->add_flag("--watch", a.status.watch, "one live line; a line each second when not on a terminal");
   status->add_option("--for", a.status_for, "end the watching after this time, e.g. 30s");
 
-  auto* query = command(app, a, "query", "records of a series", "skerry query 'imu{device=pump-3}' --from 2026-11-23T08:00:00Z --csv");
-  query->add_option("series", a.query.series, "as `skerry streams` shows it")->required();
+  auto* query = command(app, a, "query", "records of a series, as they are or by buckets of time",
+                        "skerry query 'imu{device=pump-3}' --from 2026-11-23T08:00:00Z --bucket 1m --aggregate mean,max,p99\n         "
+                        "skerry query imu --tag site=north --limit all --format lines > imu.lp");
+  query->add_option("series", a.query.series, "as `skerry streams` shows it; with --tag or --all its name")->required();
+  query->add_option("--tag", a.query_tags, "every series of that name whose tag is so, e.g. site=north")->allow_extra_args(false);
+  query->add_flag("--all", a.query.all, "every series of that name");
   add_range(query, a.query.from, a.query.to);
-  query->add_option("--limit", a.query.limit, "records at most (1000)");
+  query->add_flag("--last", a.query.last, "the newest record");
+  query->add_option("--bucket", a.query.bucket, "length of a bucket, e.g. 10s, 1m, 1h (the whole range); with --aggregate");
+  query->add_option("--aggregate", a.query.aggregate, "count,min,max,mean,sum,first,last,stddev,p50,p99.9");
+  query->add_option("--limit", a.query.limit, "records at most (1000), or all");
   query->add_option("--fields", a.query.fields, "some fields only, e.g. ax,ay");
-  query->add_flag("--csv", a.query.csv, "print CSV");
+  auto* format = query->add_option("--format", a.query.format, "json, csv or lines (InfluxDB line protocol), written as it comes (a table)")
+                     ->check(CLI::IsMember({"json", "csv", "lines"}));
+  query->add_flag_callback("--csv", [&a] { a.query.format = "csv"; }, "as --format csv")->excludes(format);
+
+  auto* sql = command(app, a, "sql", "ask in SQL: a table per name of a series, with time (ns), its tags and its fields as columns",
+                      "skerry sql \"select device, avg(ax) from imu where time >= time_ns('2026-11-23T08:00:00Z') group by device\"\n         "
+                      "skerry sql \"select time_text(bucket(time, '1m')) as minute, max(ax) from imu where device = 'pump-3' group by 1\" --format csv");
+  sql->add_option("statement", a.sql.statement, "one SELECT")->required();
+  sql->add_option("--limit", a.sql.limit, "rows at most (10000)");
+  sql->add_option("--format", a.sql.format, "json or csv, written as it comes (a table)")->check(CLI::IsMember({"json", "csv"}));
 
   command(app, a, "streams", "the series that the node holds", "skerry streams");
 
@@ -166,7 +184,11 @@ int run(const std::string& name, Arguments& a) {
     }
     return status(a.common, a.status);
   }
-  if (name == "query") return query(a.common, a.query);
+  if (name == "query") {
+    if (!pairs(a.query_tags, "--tag", a.query.tags)) return 2;
+    return query(a.common, a.query);
+  }
+  if (name == "sql") return sql(a.common, a.sql);
   if (name == "streams") return streams(a.common);
   if (name == "predictions") return predictions(a.common, a.predictions);
   if (name == "label") return label(a.common, a.label);

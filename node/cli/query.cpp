@@ -1,4 +1,4 @@
-// skerry query, streams, predictions, label: what the node holds, and what people say about it.
+// skerry query, sql, streams, predictions, label: what the node holds, and what people say about it.
 #include <cstdio>
 
 #include "node/cli/api.h"
@@ -22,15 +22,45 @@ int show(const Common& common, const std::string& target, void (*print)(const js
   return 0;
 }
 
-void print_rows(const json& answer) {
-  std::vector<std::vector<std::string>> table(1, {"time"});
-  for (const json& field : answer["fields"]) table[0].push_back(text(field));
+constexpr const char* kMore = "(there is more: raise --limit, or ask for less)\n";
+
+// Of one series, or of several: then with their series before each.
+void print_records(const json& answer) {
+  const json parts = answer.contains("results") ? answer["results"] : json::array({answer});
+  for (const json& part : parts) {
+    if (answer.contains("results")) print_line(text(part["series"]));
+    std::vector<std::vector<std::string>> table(1, {"time"});
+    for (const json& field : part["fields"]) table[0].push_back(text(field));
+    for (const json& row : part["rows"]) {
+      auto& cells = table.emplace_back();
+      for (const json& value : row) cells.push_back(text(value));
+    }
+    print_table(table);
+  }
+  if (answer.value("truncated", false)) std::fputs(kMore, stderr);
+}
+
+void print_sql(const json& answer) {
+  std::vector<std::vector<std::string>> table(1);
+  for (const json& column : answer["columns"]) table[0].push_back(text(column));
   for (const json& row : answer["rows"]) {
     auto& cells = table.emplace_back();
     for (const json& value : row) cells.push_back(text(value));
   }
   print_table(table);
-  if (answer.value("truncated", false)) std::fprintf(stderr, "(there is more: raise --limit or narrow --from and --to)\n");
+  if (answer.value("truncated", false)) std::fputs(kMore, stderr);
+}
+
+// What comes, as it comes.
+int pass_on(const Common& common, const std::string& method, const std::string& target, const std::string& body = {}) {
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  auto headers = api->print(method, target, body);
+  if (!headers.ok()) return failed(common, headers.error());
+  for (const auto& [name, value] : *headers) {
+    if (name == "skerry-truncated") std::fputs(kMore, stderr);
+  }
+  return 0;
 }
 
 void print_streams(const json& answer) {
@@ -57,14 +87,27 @@ void print_predictions(const json& answer) {
 }  // namespace
 
 int query(const Common& common, const QueryOptions& o) {
-  std::string target = "/v1/query" + query_string({{"series", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit},
-                                                   {"fields", o.fields}, {"format", o.csv ? "csv" : "json"}});
-  if (!o.csv) return show(common, target, print_rows);
+  std::vector<std::pair<std::string, std::string>> parameters = {
+      {o.tags.empty() && !o.all ? "series" : "name", o.series}, {"from", o.from}, {"to", o.to}, {"limit", o.limit}, {"fields", o.fields},
+      {"bucket", o.bucket}, {"aggregate", o.aggregate}, {"last", o.last ? "true" : ""}, {"format", o.format}};
+  for (const auto& [key, value] : o.tags) parameters.emplace_back("tag." + http::percent_encode(key), value);
+  const std::string target = "/v1/query" + query_string(parameters);
+  return o.format.empty() ? show(common, target, print_records) : pass_on(common, "GET", target);
+}
+
+int sql(const Common& common, const SqlOptions& o) {
+  const std::string target = "/v1/sql" + query_string({{"limit", o.limit}, {"format", o.format}});
+  const json body = {{"sql", o.statement}};
+  if (!o.format.empty()) return pass_on(common, "POST", target, body.dump());
   auto api = Api::open(common.url);
   if (!api.ok()) return failed(common, api.error());
-  auto csv = api->get_text(target);
-  if (!csv.ok()) return failed(common, csv.error());
-  std::fwrite(csv->data(), 1, csv->size(), stdout);
+  auto answer = api->post(target, body);
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+  } else {
+    print_sql(*answer);
+  }
   return 0;
 }
 

@@ -46,6 +46,14 @@ std::string one_line(const json& s) {
                      s["trouble"].is_null() ? "" : "  TROUBLE: " + text(s["trouble"]));
 }
 
+std::string disk_text(const json& s) {
+  std::string out = format_bytes(s.value("disk_bytes", uint64_t{0}));
+  const json storage = s.value("storage", json::object());
+  if (storage.value("records", json()).is_null()) return out;
+  return out + fmt::format(": {} records, {} sealed, {} in the head", thousands(storage.value("records", uint64_t{0})),
+                           format_bytes(storage.value("chunk_bytes", uint64_t{0})), format_bytes(storage.value("head_bytes", uint64_t{0})));
+}
+
 void print_whole(const json& s) {
   auto line = [](const char* name, const std::string& value) { print_line(fmt::format("{:<12}{}", name, value)); };
   line("node", fmt::format("{} ({})", text(s["node"]), text(s["software"])));
@@ -64,7 +72,17 @@ void print_whole(const json& s) {
     line("", fmt::format("{}: {} entries, {}, oldest from {}", text(c["class"]), thousands(c.value("entries", uint64_t{0})),
                          format_bytes(c.value("bytes", uint64_t{0})), text(c["oldest"])));
   }
-  line("disk", format_bytes(s.value("disk_bytes", uint64_t{0})));
+  line("disk", disk_text(s));
+  const json storage = s.value("storage", json::object());
+  for (const json& quota : storage.value("quotas", json::array())) {
+    line("quota", fmt::format("{}: {} of {}{}", quota["rule"].is_null() ? "all streams" : text(quota["rule"]),
+                              format_bytes(quota.value("bytes", uint64_t{0})), format_bytes(quota.value("quota", uint64_t{0})),
+                              quota.value("full", false) ? ", FULL" : ""));
+  }
+  if (const uint64_t lost = storage.value("lost", uint64_t{0}); lost > 0) {
+    line("lost", fmt::format("{} records by rule, {} of them before the hub had them: GET /v1/losses says which", thousands(lost),
+                             thousands(storage.value("lost_unsent", uint64_t{0}))));
+  }
   if (s.value("damaged", uint64_t{0}) > 0) line("damaged", thousands(s.value("damaged", uint64_t{0})) + " blocks skipped");
   if (!s["trouble"].is_null()) line("trouble", text(s["trouble"]));
 }

@@ -40,10 +40,16 @@ class HttpCounters {
 void add_inference_routes(http::Router& router, Node& node, HttpCounters& counters);  // /v2
 void add_write_routes(http::Router& router, Node& node);                              // /write, /api/v2/write
 void add_label_routes(http::Router& router, Node& node);
-void add_query_routes(http::Router& router, Node& node);                              // streams, records, predictions
+void add_query_routes(http::Router& router, Node& node);                              // streams, predictions
+void add_record_routes(http::Router& router, Node& node);                             // records, aggregates
+void add_sql_route(http::Router& router, Node& node);
 void add_model_routes(http::Router& router, Node& node);
 void add_status_routes(http::Router& router, Node& node);                             // status, sync, learning, /
 void add_metrics_route(http::Router& router, Node& node, HttpCounters& counters);
+
+// Of GET /v1/query, besides tag.KEY.
+inline constexpr const char* kQueryParameters[] = {"series", "name",   "from",      "to",     "limit",
+                                                   "fields", "format", "aggregate", "bucket", "last"};
 
 inline constexpr size_t kSmallBodyBytesMax = 1 << 20;
 inline constexpr size_t kJsonDepthMax = 32;
@@ -61,7 +67,8 @@ Result<int64_t> time_member(const nlohmann::json& object, const char* name);
 
 // Query parameters. Error: invalid, naming the parameter.
 Result<storage::TimeRange> range_parameters(const http::Request& request);  // from, to; open where missing
-Result<uint64_t> number_parameter(const http::Request& request, const char* name, uint64_t fallback, uint64_t max);
+// `also`: what else may be written.
+Result<uint64_t> number_parameter(const http::Request& request, const char* name, uint64_t fallback, uint64_t max, const char* also = "");
 Result<uint32_t> version_segment(const http::Request& request);             // {version}; not_found when it is no number
 
 nlohmann::json status_json(const Node& node);

@@ -78,6 +78,25 @@ std::string key_model(Reader& key) {
   return std::string(key.raw(__builtin_bswap16(key.fixed16())));
 }
 
+// In key order losses come before the series that they name.
+Status load_loss(std::string_view row_key, std::string_view body, State& state) {
+  Reader key(row_key.substr(1));
+  LossKey at;
+  at.series = __builtin_bswap32(key.fixed32());
+  at.reason = static_cast<LossReason>(key.u8());
+  at.from_ns = key.key_time();
+  if (!key.done()) return broken("loss");
+  SKERRY_ASSIGN(state.losses[at], decode_loss(body, "", at.reason));
+  return {};
+}
+
+Status load_producer(std::string_view key, std::string_view body, State& state) {
+  if (key.size() < 2 || key.size() > 1 + kProducerIdBytesMax) return broken("producer");
+  SKERRY_ASSIGN(const ProducerState producer, decode_producer(body));
+  state.producers.set(std::string(key.substr(1)), producer);
+  return {};
+}
+
 Status load_score(std::string_view row_key, Reader in, State& state) {
   Reader key(row_key);
   std::string model = key_model(key);
@@ -196,6 +215,12 @@ Result<State> load_state(const Database& db) {
       case 't':
         SKERRY_TRY(load_totals(key, in, by_id));
         break;
+      case 'l':
+        SKERRY_TRY(load_loss(key, body, state));
+        break;
+      case 'p':
+        SKERRY_TRY(load_producer(key, body, state));
+        break;
       case 'v':
         SKERRY_TRY(load_score(key, in, state));
         break;
@@ -207,6 +232,11 @@ Result<State> load_state(const Database& db) {
     }
   }
   if (!it->status().ok()) return db.error(it->status(), "read the state");
+  for (auto& [at, loss] : state.losses) {
+    auto found = by_id.find(at.series);
+    if (found == by_id.end()) return broken("loss");
+    loss.series = found->second.series.text();
+  }
   for (auto& [id, s] : by_id) {
     std::string text = s.series.text();
     state.series.emplace(std::move(text), std::move(s));

@@ -12,6 +12,8 @@
 
 #include "base/records.h"
 #include "storage/internal/database.h"
+#include "storage/internal/losses.h"
+#include "storage/internal/producers.h"
 #include "storage/types.h"
 
 namespace skerry::storage::internal {
@@ -25,6 +27,11 @@ struct Extents {  // of the head, or of the chunks, of a series
     bytes += more.bytes;
     count += more.count;
     first_ns = std::min(first_ns, more.first_ns);
+  }
+  void remove(const Extents& gone) {
+    rows -= std::min(rows, gone.rows);
+    bytes -= std::min(bytes, gone.bytes);
+    count -= std::min(count, gone.count);
   }
 };
 
@@ -63,6 +70,9 @@ struct State {
   Counters counters;
   std::map<ScoreKey, LiveScore> scores;
   std::map<ExampleClass, uint64_t> examples;
+  Losses losses;
+  Producers producers;
+  std::vector<QuotaStatus> quotas;  // not in a row: of each rule, and at last of all together; empty until everything is surveyed
 
   ClassState& of(OutboxClass c) { return classes[static_cast<size_t>(c)]; }
   const ClassState& of(OutboxClass c) const { return classes[static_cast<size_t>(c)]; }

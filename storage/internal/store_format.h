@@ -21,6 +21,8 @@
 //             'v' | model | version                            live score
 //             'x' | model | role | class                       number of examples
 //             'n' | name                                       note
+//             'p' | id of the producer                         its last number (internal/producers.h)
+//             'l' | series id | reason | from                  loss (internal/losses.h)
 //
 // A generation is what was sealed at one moment. It comes first in the key, so that the tables of two generations never overlap: RocksDB
 // moves them from level to level without ever writing them again, and one whose chunks are all gone is deleted as a file.
@@ -125,6 +127,10 @@ inline std::string score(std::string_view model, uint32_t version) {
 inline std::string example_count(std::string_view model, ExampleRole role, int32_t label) {
   return build(letter('x'), text(model), u8(static_cast<uint8_t>(role)), u32(static_cast<uint32_t>(label)));
 }
+inline std::string loss(uint32_t series, LossReason reason, int64_t from_ns) {
+  return build(letter('l'), u32(series), u8(static_cast<uint8_t>(reason)), time(from_ns));
+}
+inline std::string producer(std::string_view id) { return "p" + std::string(id); }
 inline std::string note(std::string_view name) { return "n" + std::string(name); }
 
 }  // namespace key

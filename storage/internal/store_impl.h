@@ -1,5 +1,6 @@
 // The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the
-// outbox; store_upkeep.cpp: sealing, trimming, repair.
+// outbox; store_upkeep.cpp: sealing, trimming, repair; store_space.cpp:
+// retention and quotas.
 #pragma once
 
 #include <atomic>
@@ -15,6 +16,7 @@
 #include "storage/internal/commit_queue.h"
 #include "storage/internal/damage.h"
 #include "storage/internal/database.h"
+#include "storage/internal/eviction.h"
 #include "storage/internal/outbox_row.h"
 #include "storage/internal/sealed_blocks.h"
 #include "storage/internal/sealer.h"
@@ -38,6 +40,8 @@ class StoreImpl final : public Store {
                      const std::vector<std::string>& fields) const override;
   Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
               RecordVisitor& visitor) const override;
+  std::vector<Loss> losses() const override;
+  std::vector<QuotaStatus> quotas() const override;
   Result<Prediction> prediction(PredictionId id) const override;
   Result<std::vector<Prediction>> predictions(const std::string& model, const std::string& series,
                                               TimeRange windows_within, size_t count_max) const override;
@@ -78,11 +82,16 @@ class StoreImpl final : public Store {
   void trim();
 
   // Under upkeep_mutex_:
-  void tend_head();     // surveys, and seals when that is due
+  void tend_records();  // surveys, keeps to the quotas, seals when that is due
   Status survey();      // a piece of it
   Status survey_all();
   bool seal_due();
   Result<uint64_t> seal_heads(SealWhat what);  // bytes of the head that were freed
+  void tend_space();    // retention and quotas
+  Status measure(std::vector<QuotaStatus>& quotas, std::vector<SeriesState>& series) const;
+  Status evict(Eviction& eviction, const std::vector<SeriesState>& series, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason);
+  uint64_t unsent_from();  // number of the oldest block that the hub does not have
+  void reclaim();          // gives the room of evicted chunks back to the file system
   Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
 
   // Without any lock:
@@ -116,6 +125,8 @@ class StoreImpl final : public Store {
   std::mutex upkeep_mutex_;         // taken before commit_mutex_
   uint64_t generation_ = 0;         // guarded by upkeep_mutex_, as is the next: the newest
   uint64_t seal_tried_bytes_ = 0;   // in memory when there was not enough to seal
+  uint64_t unsent_seq_ = 0, unsent_block_ = 0;                            // where unsent_from() found it
+  uint64_t evicted_bytes_ = 0, evicted_min_ = UINT64_MAX, evicted_max_ = 0;  // chunks since reclaim(), and their generations
   uint64_t first_new_block_ = 0;    // blocks from here on were counted as they were written
 
   mutable std::shared_mutex state_mutex_;  // held for moments only; writers also hold commit_mutex_

@@ -58,8 +58,11 @@ OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
     item.payload = std::move(payload).value();
     return item;
   }
-  damage_.found(key::outbox(outbox_class, seq),
-                fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq, payload.error().message));
+  // Samples that are not found were dropped by rule: the loss ledger has them.
+  if (!row.ok() || row->kind != EntryKind::samples || payload.error().code != Code::not_found) {
+    damage_.found(key::outbox(outbox_class, seq),
+                  fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq, payload.error().message));
+  }
   if (!row.ok() || row->kind != EntryKind::samples) item.subject = "damaged";
   item.kind = EntryKind::samples;
   item.records = 0;

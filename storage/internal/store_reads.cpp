@@ -37,9 +37,25 @@ Result<std::vector<StreamInfo>> StoreImpl::streams() const {
     info.records = s.records;
     info.first_ns = s.first_ns;
     info.last_ns = s.last_ns;
+    info.counted = s.surveyed;
+    info.kept = s.head.rows + s.sealed.rows;
+    info.head_bytes = s.head.bytes;
+    info.chunk_bytes = s.sealed.bytes;
     out.push_back(std::move(info));
   }
   return out;
+}
+
+std::vector<Loss> StoreImpl::losses() const {
+  std::shared_lock lock(state_mutex_);
+  std::vector<Loss> out;
+  for (const auto& [at, loss] : state_.losses) out.push_back(loss);
+  return out;
+}
+
+std::vector<QuotaStatus> StoreImpl::quotas() const {
+  std::shared_lock lock(state_mutex_);
+  return state_.quotas;
 }
 
 Result<SeriesState> StoreImpl::series_state(const Series& series) const {

@@ -182,9 +182,7 @@ Status StoreImpl::write_sealed(rocksdb::WriteBatch& batch, const std::vector<std
     std::map<std::string, SeriesState> changed;
     for (const auto& [text, sealed] : done) {
       SeriesState& s = changed.emplace(text, state_.series.at(text)).first->second;
-      s.head.rows -= std::min(s.head.rows, sealed.rows);
-      s.head.bytes -= std::min(s.head.bytes, sealed.head_bytes);
-      s.head.count -= std::min(s.head.count, sealed.blocks);
+      s.head.remove({sealed.rows, sealed.head_bytes, sealed.blocks});
       s.head.first_ns = sealed.head_first_ns;
       s.sealed.add({sealed.rows, sealed.chunk_bytes, sealed.chunks, sealed.first_ns});
       s.span_max_ns = std::max(s.span_max_ns, sealed.span_max_ns);
@@ -222,9 +220,11 @@ Status StoreImpl::survey_all() {
 }
 
 // Errors are in trouble() when they concern writing; one that only this piece of work met is met again, or not.
-void StoreImpl::tend_head() {
+void StoreImpl::tend_records() {
   std::unique_lock lock(upkeep_mutex_, std::try_to_lock);
-  if (!lock || !survey().ok() || !seal_due()) return;
+  if (!lock || !survey().ok()) return;
+  tend_space();
+  if (!seal_due()) return;
   uint64_t head_bytes = 0;
   {
     std::shared_lock state_lock(state_mutex_);
@@ -262,7 +262,7 @@ Duration StoreImpl::step() {
   if (sync_due) {
     if (auto status = sync_.ensure_all(); !status.ok()) note_trouble(status.error());
   }
-  tend_head();
+  tend_records();
   return delay;
 }
 

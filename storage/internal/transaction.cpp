@@ -20,6 +20,16 @@ void Transaction::begin(int64_t now_ns) {
   receipt_ = {};
 }
 
+bool Transaction::claim(const Producer& producer) {
+  auto [at, fresh] = producers_.try_emplace(producer.id, producer.seq);
+  if (producer.seq <= (fresh ? state_.producers.last_seq(producer.id) : at->second)) {
+    if (fresh) producers_.erase(at);
+    return false;
+  }
+  at->second = producer.seq;
+  return true;
+}
+
 void Transaction::put(Family f, const std::string& key, std::string_view value) {
   rocksdb::Status status = batch_.Put(db_.family(f), key, slice(value));
   SKERRY_CHECK(status.ok(), "staging a row: {}", status.ToString());
@@ -90,8 +100,35 @@ Result<SeriesState*> Transaction::series_for(const Batch& batch, const std::stri
   return &s;
 }
 
+// False: its rule drops what is new, and what is dropped was noted. Error: exhausted.
+Result<bool> Transaction::has_room(const PreparedBatch& prepared, const SeriesState& s) {
+  if (state_.quotas.empty()) return true;
+  const QuotaStatus& own = state_.quotas[rule_index(options_, prepared.batch->series.name)];
+  const QuotaStatus& all = state_.quotas.back();
+  if (!own.full && !all.full) return true;
+  const QuotaStatus& which = own.full ? own : all;
+  const StreamRule& rule = rule_of(options_, prepared.batch->series.name);
+  if (rule.on_full != OnFull::drop_newest) {
+    return fail(Code::exhausted, "no room for {}: {} uses {} of {} bytes, and {}", prepared.series,
+                which.rule.empty() ? "the store" : fmt::format("stream rule \"{}\"", which.rule), which.bytes, which.quota_bytes,
+                rule.on_full == OnFull::reject
+                    ? "its rule rejects what is new: raise the quota, or choose on_full = \"drop_oldest\""
+                    : "what the hub does not have yet is not dropped: connect, raise the quota, or allow drop_unsent");
+  }
+  Loss& loss = dropped_.try_emplace(s.id, Loss{prepared.series, LossReason::full, {INT64_MAX, INT64_MIN}, 0, 0, now_ns_}).first->second;
+  for (const Block& block : prepared.blocks) {
+    loss.range = {std::min(loss.range.from_ns, block.first_ns), std::max(loss.range.to_ns, block.last_ns + 1)};
+    loss.records += block.rows;
+    loss.unsent += rule.sync ? block.rows : 0;
+    receipt_.dropped += block.rows;
+  }
+  return false;
+}
+
 Status Transaction::add(const PreparedBatch& prepared) {
   SKERRY_ASSIGN(SeriesState * s, series_for(*prepared.batch, prepared.series));
+  SKERRY_ASSIGN(const bool room, has_room(prepared, *s));
+  if (!room) return {};
   const bool sync = rule_of(options_, prepared.batch->series.name).sync;
   for (const Block& block : prepared.blocks) {
     std::string key = key::run(s->id, block.first_ns, counters_.block++);
@@ -295,7 +332,16 @@ rocksdb::WriteBatch* Transaction::finish() {
     if (class_changed_[i]) put_unread(kMeta, key::outbox_class(c), encode_class(classes_[i]));
   }
   for (const auto& [text, s] : series_) put_unread(kMeta, key::series_totals(s.id), encode_totals(s));
+  for (const auto& [series, loss] : dropped_) {
+    const auto [at, sum] = merged(state_.losses, series, loss);
+    put_unread(kMeta, key::loss(at.series, at.reason, at.from_ns), encode_loss(sum));
+    losses_[at] = sum;
+  }
   for (const auto& [k, score] : scores_) put_unread(kMeta, key::score(k.first, k.second), encode_score(score));
+  uint64_t use = state_.producers.last_use();
+  for (const auto& [id, seq] : producers_) put_unread(kMeta, key::producer(id), encode_producer({seq, ++use}));
+  forgotten_ = state_.producers.surplus(producers_);
+  for (const std::string& id : forgotten_) remove(kMeta, key::producer(id));
   for (const auto& [k, count] : examples_) {
     put_unread(kMeta, key::example_count(std::get<0>(k), std::get<1>(k), std::get<2>(k)), encode_count(count));
   }
@@ -308,6 +354,10 @@ void Transaction::apply(State& state) {
   for (auto& [text, s] : series_) state.series[text] = std::move(s);
   for (const auto& [k, score] : scores_) state.scores[k] = score;
   for (const auto& [k, count] : examples_) state.examples[k] = count;
+  uint64_t use = state.producers.last_use();
+  for (const auto& [id, seq] : producers_) state.producers.set(id, {seq, ++use});
+  for (const std::string& id : forgotten_) state.producers.remove(id);
+  for (const auto& [k, loss] : losses_) state.losses[k] = loss;
 }
 
 }  // namespace skerry::storage::internal

@@ -28,6 +28,7 @@ class Transaction {
   Transaction(const Database& db, const State& state, const Options& options);
 
   void begin(int64_t now_ns);  // the next effect, which came at this time
+  bool claim(const Producer& producer);  // false: its effect of this number is there already
 
   Status add(const PreparedBatch& batch);
   void add(Prediction prediction);
@@ -52,6 +53,7 @@ class Transaction {
   void remove(Family f, const std::string& key);
   Result<std::string> get(Family f, const std::string& key);
   void queue(OutboxClass c, OutboxRow row);
+  Result<bool> has_room(const PreparedBatch& batch, const SeriesState& s);
   Result<SeriesState*> series_for(const Batch& batch, const std::string& text);
   LiveScore& score_of(const std::string& model, uint32_t version);
   Status score(Label& label);
@@ -74,6 +76,10 @@ class Transaction {
   uint32_t new_series_ = 0;
   std::map<ScoreKey, LiveScore> scores_;
   std::map<ExampleClass, uint64_t> examples_;
+  std::map<std::string, uint64_t> producers_;
+  std::vector<std::string> forgotten_;  // producers
+  std::map<uint32_t, Loss> dropped_;  // by series: what came while there was no room
+  Losses losses_;
 };
 
 }  // namespace skerry::storage::internal

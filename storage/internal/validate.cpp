@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "storage/internal/producers.h"
+
 namespace skerry::storage::internal {
 namespace {
 
@@ -47,6 +49,13 @@ Status check_times(const Batch& batch, const Options& options, int64_t now_ns) {
         newest - batch.times.begin(), batch.series.text(), format_time(*newest), format_time(now_ns));
   }
   return {};
+}
+
+Status check(const Producer& p) {
+  if (p.id.empty() || p.id.size() > kProducerIdBytesMax) {
+    return fail(Code::invalid, "a producer id of {} bytes: it has 1 to {}", p.id.size(), kProducerIdBytesMax);
+  }
+  return p.seq > 0 ? Status() : fail(Code::invalid, "producer {} sends number 0: count from 1", p.id);
 }
 
 Status check(const Prediction& p) {
@@ -142,18 +151,23 @@ Status validate(const Effect& effect, const Options& options, int64_t now_ns) {
     SKERRY_TRY(check_text("note", value, kPayloadBytesMax));
     bytes += value.size();
   }
+  if (effect.producer) SKERRY_TRY(check(*effect.producer));
   if (bytes > kBytesPerEffectMax) {
     return fail(Code::invalid, "{} bytes in one step: split them, at most {} are allowed", bytes, kBytesPerEffectMax);
   }
   return {};
 }
 
+size_t rule_index(const Options& options, std::string_view series_name) {
+  size_t i = 0;
+  while (i < options.streams.size() && !matches(options.streams[i].name, series_name)) ++i;
+  return i;
+}
+
 const StreamRule& rule_of(const Options& options, std::string_view series_name) {
   static const StreamRule fallback;
-  for (const StreamRule& rule : options.streams) {
-    if (matches(rule.name, series_name)) return rule;
-  }
-  return fallback;
+  const size_t i = rule_index(options, series_name);
+  return i < options.streams.size() ? options.streams[i] : fallback;
 }
 
 }  // namespace skerry::storage::internal

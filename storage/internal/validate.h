@@ -20,5 +20,7 @@ Status validate(const Effect& effect, const Options& options, int64_t now_ns);
 
 // The first rule that matches the series' name; the default rule when none does.
 const StreamRule& rule_of(const Options& options, std::string_view series_name);
+// Its place in options.streams; their number for the default rule.
+size_t rule_index(const Options& options, std::string_view series_name);
 
 }  // namespace skerry::storage::internal

@@ -60,7 +60,7 @@ const std::vector<Place> kPlaces = {
     {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp"}},
     {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
-    {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {}},
+    {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
     {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {}},
     {"libpqxx", {"pqxx/"}, {}},
     {"libmosquitto", {"mosquitto.h", "mosquittopp.h"}, {}},

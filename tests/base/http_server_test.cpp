@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/http_server.h"
@@ -46,6 +47,29 @@ class Raw {
   int fd_;
 };
 
+// Counts up; what became of it is told to the test.
+struct Fate {
+  std::atomic<int> made{0};
+  std::atomic<bool> gone{false};
+};
+class Counting final : public http::BodySource {
+ public:
+  Counting(Fate& fate, int pieces, size_t bytes, bool fails) : fate_(fate), pieces_(pieces), bytes_(bytes), fails_(fails) {}
+  ~Counting() override { fate_.gone = true; }
+  Result<std::string> next() override {
+    if (fate_.made == pieces_ && fails_) return fail(Code::corrupt, "a piece that can't be read");
+    if (fate_.made == pieces_) return std::string();
+    return fmt::format("piece {}{};", fate_.made++, std::string(bytes_, '.'));
+  }
+  http::Headers trailers() const override { return {{"Pieces", std::to_string(fate_.made)}}; }
+
+ private:
+  Fate& fate_;
+  const int pieces_;
+  const size_t bytes_;
+  const bool fails_;
+};
+
 class Serving {
  public:
   explicit Serving(http::ServerOptions options = {}) {
@@ -60,6 +84,13 @@ class Serving {
       return response;
     });
     router_.add("GET", "/throw", [](http::Request&) -> http::Response { throw std::runtime_error("boom"); });
+    router_.add("GET", "/stream/{pieces}/{bytes}", [this](http::Request& r) {
+      http::Response response;
+      response.body = "first;";
+      response.source = std::make_shared<Counting>(fate, std::stoi(r.path_parameters["pieces"]), std::stoul(r.path_parameters["bytes"]),
+                                                   !r.parameter("fails").empty());
+      return response;
+    });
     auto server = http::Server::open(options, [this](http::Request& r) { return router_.handle(r); });
     REQUIRE(server.ok());
     server_ = std::move(*server);
@@ -70,6 +101,7 @@ class Serving {
     thread_.join();
   }
   uint16_t port() const { return server_->port(); }
+  Fate fate;  // of the newest source
 
  private:
   http::Router router_;
@@ -101,6 +133,60 @@ TEST_CASE("http: an unknown path is 404, a wrong verb is 405 and names the right
   CHECK(wrong_verb.find("Allow: GET") != std::string::npos);
   CHECK(ask("GET /throw").find("500") != std::string::npos);
   CHECK(ask("GET /%zz").find("400") != std::string::npos);
+}
+
+TEST_CASE("http: a body made in pieces comes in chunks with its trailer, and the connection goes on") {
+  Serving serving;
+  Raw client(serving.port());
+  REQUIRE(client.send("GET /stream/3/0 HTTP/1.1\r\nHost: x\r\n\r\n"));
+  std::string answer = client.receive("\r\n\r\n0\r\n");
+  answer += client.receive("\r\n\r\n");
+  CHECK(answer.find("Transfer-Encoding: chunked") != std::string::npos);
+  CHECK(answer.find("6\r\nfirst;\r\n8\r\npiece 0;\r\n8\r\npiece 1;\r\n8\r\npiece 2;\r\n0\r\nPieces: 3\r\n\r\n") != std::string::npos);
+  REQUIRE(client.send("GET /hello/again HTTP/1.1\r\nHost: x\r\n\r\n"));
+  CHECK(client.receive("hello again").find("200 OK") != std::string::npos);
+}
+
+TEST_CASE("http: a body made in pieces for HTTP/1.0 ends with the connection, and for HEAD is not made") {
+  Serving serving;
+  Raw old(serving.port());
+  REQUIRE(old.send("GET /stream/2/0 HTTP/1.0\r\n\r\n"));
+  std::string answer = old.receive();
+  CHECK(answer.find("chunked") == std::string::npos);
+  CHECK(answer.find("\r\n\r\nfirst;piece 0;piece 1;") != std::string::npos);
+  serving.fate.made = 0;
+  Raw head(serving.port());
+  REQUIRE(head.send("HEAD /stream/2/0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+  CHECK(head.receive().find("first") == std::string::npos);
+  CHECK(serving.fate.made == 0);
+}
+
+TEST_CASE("http: a source that fails cuts the body off, so that nobody takes it for whole") {
+  Serving serving;
+  Raw client(serving.port());
+  REQUIRE(client.send("GET /stream/2/0?fails=1 HTTP/1.1\r\nHost: x\r\n\r\n"));
+  std::string answer = client.receive();
+  CHECK(answer.find("piece 1;") != std::string::npos);
+  CHECK(answer.find("\r\n0\r\n") == std::string::npos);
+}
+
+TEST_CASE("http: nothing is made ahead of a client that does not read, and a client that goes away ends the source") {
+  Serving serving;
+  {
+    Raw client(serving.port());
+    REQUIRE(client.send("GET /stream/1000000/100000 HTTP/1.1\r\nHost: x\r\n\r\n"));
+    client.receive("piece 0");
+    int before = -1;
+    for (int i = 0; i < 100 && before != serving.fate.made; ++i) {  // until the sockets' buffers are full
+      before = serving.fate.made;
+      std::this_thread::sleep_for(100ms);
+    }
+    CHECK(serving.fate.made == before);
+    CHECK(serving.fate.made < 1000);  // 100 MB
+    CHECK_FALSE(serving.fate.gone);
+  }
+  for (int i = 0; i < 100 && !serving.fate.gone; ++i) std::this_thread::sleep_for(50ms);
+  CHECK(serving.fate.gone);
 }
 
 TEST_CASE("http: a body over the limit is refused before it is read") {

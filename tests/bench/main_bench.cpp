@@ -17,6 +17,7 @@
 #include "tests/bench/storage_codec.h"
 #include "tests/bench/storage_ingest.h"
 #include "tests/bench/storage_peer_size.h"
+#include "tests/bench/storage_query.h"
 #include "tests/e2e/support/process.h"
 #include "tests/support/real_data.h"
 
@@ -29,7 +30,7 @@ using namespace skerry::bench;
 constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
-    "  storage      bytes per value and speed of the columnar chunks, ingest; beside InfluxDB where it is there\n"
+    "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest; beside InfluxDB where it is there\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -70,8 +71,9 @@ Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
 
 std::vector<Measurement> measurements_of(const std::string& area) {
   if (area == "storage") {
-    return {{"chunk_sizes", chunk_sizes},       {"peer_sizes", peer_sizes},         {"chunk_speed", chunk_speed},
-            {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns}, {"durable_batches", durable_batches}};
+    return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
+            {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
+            {"durable_batches", durable_batches}};
   }
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }

@@ -110,3 +110,45 @@ TEST_CASE("http client: a refusal before the whole body was read arrives") {
   REQUIRE(answer.ok());
   CHECK(answer->status == 413);
 }
+
+TEST_CASE("http client: a body goes to a sink piece by piece, whatever its size, and a sink may end it") {
+  class Zeros final : public http::BodySource {
+   public:
+    Result<std::string> next() override { return std::string(left_-- > 0 ? 100'000 : 0, '0'); }
+    http::Headers trailers() const override { return {{"X-End", "yes"}}; }
+
+   private:
+    int left_ = 100;
+  };
+  auto server = http::Server::open({}, [](http::Request& r) {
+                  if (r.path == "/wrong") return http::error_response(400, "no");
+                  http::Response response;
+                  response.source = std::make_shared<Zeros>();
+                  return response;
+                }).value();
+  std::thread thread([&] { server->run(); });
+  auto client = http::Client::open(fmt::format("http://127.0.0.1:{}", server->port()), {.body_bytes_max = 1 << 20}).value();
+  size_t bytes = 0, largest = 0;
+  auto sink = [&](std::string_view piece) {
+    bytes += piece.size();
+    largest = std::max(largest, piece.size());
+    return Status();
+  };
+  auto answer = client->request("GET", "/", "", {}, sink);
+  REQUIRE(answer.ok());
+  CHECK(bytes == 10'000'000);
+  CHECK(largest < 1'000'000);
+  CHECK(answer->body.empty());
+  CHECK(std::count(answer->headers.begin(), answer->headers.end(), std::pair<std::string, std::string>{"x-end", "yes"}) == 1);
+  auto wrong = client->request("GET", "/wrong", "", {}, sink);
+  REQUIRE(wrong.ok());
+  CHECK_THAT(wrong->body, Contains("no"));
+  auto ended = client->request("GET", "/", "", {}, [](std::string_view) { return Status(fail(Code::cancelled, "enough")); });
+  REQUIRE_FALSE(ended.ok());
+  CHECK(ended.error().message == "enough");
+  auto whole = client->request("GET", "/");
+  REQUIRE_FALSE(whole.ok());
+  CHECK(whole.error().code == Code::exhausted);
+  server->stop();
+  thread.join();
+}

@@ -48,3 +48,23 @@ TEST_CASE("REST: docs/openapi.yaml describes exactly what is served") {
   CHECK(served == documented(SKERRY_SOURCE_DIR "/docs/openapi.yaml"));
   CHECK(served.size() > 25);
 }
+
+TEST_CASE("REST: docs/openapi.yaml names exactly the parameters that a query takes") {
+  std::ifstream in(SKERRY_SOURCE_DIR "/docs/openapi.yaml");
+  REQUIRE(in.good());
+  std::set<std::string> documented;
+  bool inside = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("  /", 0) == 0) inside = line == "  /v1/query:";
+    if (!inside) continue;
+    if (const size_t at = line.find("{name: "); at != std::string::npos) documented.insert(line.substr(at + 7, line.find(',', at) - at - 7));
+    const std::string shared = "components/parameters/";
+    if (const size_t at = line.find(shared); at != std::string::npos) {
+      const size_t from = at + shared.size();
+      documented.insert(line.substr(from, line.find('"', from) - from));
+    }
+  }
+  std::set<std::string> served(std::begin(node::kQueryParameters), std::end(node::kQueryParameters));
+  served.insert("tag.KEY");
+  CHECK(documented == served);
+}

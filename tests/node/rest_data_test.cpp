@@ -1,4 +1,13 @@
 // Writing, querying and labelling over REST.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
 #include "tests/node/rest_fixture.h"
 
 using namespace skerry;
@@ -9,6 +18,32 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kStart = 1'764'000'000'000'000'000;  // SimClock's first time
+
+// Asks, reads the first bytes and no more.
+class DeafClient {
+ public:
+  DeafClient(uint16_t port, const std::string& target) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    const int small = 4096;
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    const std::string request = "GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n";
+    REQUIRE(::send(fd_, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size()));
+  }
+  DeafClient(const DeafClient&) = delete;
+  ~DeafClient() { ::close(fd_); }
+  std::string first_bytes() {
+    char buffer[600];
+    const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+    return n > 0 ? std::string(buffer, static_cast<size_t>(n)) : "";
+  }
+
+ private:
+  int fd_;
+};
 
 std::string encoded(const std::string& text) { return http::percent_encode(text); }
 
@@ -166,4 +201,153 @@ TEST_CASE("REST: a label that is about nothing, or says nothing, is refused") {
   CHECK_THAT(refused("{\"a\":" + std::string(5000, '[')), Contains("JSON"));
   CHECK_THAT(refused("{\"label\":\"" + std::string(2 << 20, 'x') + "\"}"), Contains("bytes"));
   CHECK(f.get_json("/v1/status")["labels"] == 0);
+}
+
+TEST_CASE("REST: aggregates over buckets, with columns named after function and field") {
+  RestFixture f;
+  std::string lines;
+  for (int i = 0; i < 120; ++i) lines += fmt::format("room t={},on={} {}\n", i, i % 2 ? "t" : "f", 1764000000 + i);
+  REQUIRE(f.post("/write?precision=s", lines).status == 204);
+  json answer = f.get_json("/v1/query?series=room&fields=t&bucket=1m&aggregate=count,mean,p50,stddev");
+  CHECK(answer["fields"] == json::array({"count_t", "mean_t", "p50_t", "stddev_t"}));
+  CHECK(answer["types"] == json::array({"int64", "float64", "float64", "float64"}));
+  CHECK(answer["truncated"] == false);
+  REQUIRE(answer["rows"].size() == 2);
+  CHECK(answer["rows"][0][0] == "2025-11-24T16:00:00Z");
+  CHECK(answer["rows"][0][1] == 60);
+  CHECK(answer["rows"][1][2] == 89.5);
+  CHECK(answer["rows"][1][3] == 89.5);
+  CHECK(answer["rows"][1][4].get<double>() == Approx(std::sqrt(60 * 61 / 12.0)));
+  CHECK(f.get("/v1/query?series=room&fields=on&aggregate=max,sum&format=csv").body == "time,max_on,sum_on\n2025-11-24T16:00:00Z,true,60\n");
+  CHECK(f.get("/v1/query?series=room&fields=t&bucket=1m&aggregate=max&format=lines&limit=1").body == "room max_t=59 1764000000000000000\n");
+}
+
+TEST_CASE("REST: a query by name and tags gives each series with its name and tags") {
+  RestFixture f;
+  REQUIRE(f.post("/write?precision=s", "imu,device=a,site=n x=1 1764000000\nimu,device=b,site=n x=2,y=3 1764000001\n"
+                                       "imu,device=c,site=s x=4 1764000002\nroom x=5 1764000003\n").status == 204);
+  json north = f.get_json("/v1/query?name=imu&tag.site=n");
+  CHECK(north["name"] == "imu");
+  CHECK(north["truncated"] == false);
+  REQUIRE(north["results"].size() == 2);
+  CHECK(north["results"][0]["series"] == "imu{device=a,site=n}");
+  CHECK(north["results"][1]["tags"] == json{{"device", "b"}, {"site", "n"}});
+  CHECK(north["results"][1]["rows"] == json::array({{"2025-11-24T16:00:01Z", 2.0, 3.0}}));
+  CHECK(f.get("/v1/query?name=imu&format=csv").body ==
+        "series,time,x,y\n\"imu{device=a,site=n}\",2025-11-24T16:00:00Z,1,\n"
+        "\"imu{device=b,site=n}\",2025-11-24T16:00:01Z,2,3\n\"imu{device=c,site=s}\",2025-11-24T16:00:02Z,4,\n");
+  CHECK(f.get("/v1/query?name=imu&tag.device=b&format=lines").body == "imu,device=b,site=n x=2,y=3 1764000001000000000\n");
+  json two = f.get_json("/v1/query?name=imu&limit=2");
+  CHECK(two["truncated"] == true);
+  CHECK(f.get_json("/v1/query?name=imu&limit=3")["truncated"] == false);
+  CHECK(f.get_json("/v1/query?name=imu&fields=y")["results"].size() == 1);
+}
+
+TEST_CASE("REST: last=true gives the newest record of each series") {
+  RestFixture f;
+  REQUIRE(f.post("/write?precision=s", "imu,device=a x=2 1764000005\nimu,device=b x=3 1764000001\n").status == 204);
+  REQUIRE(f.post("/write?precision=s", "imu,device=a x=1 1764000000\n").status == 204);
+  json answer = f.get_json("/v1/query?name=imu&last=true");
+  CHECK(answer["results"][0]["rows"] == json::array({{"2025-11-24T16:00:05Z", 2.0}}));
+  CHECK(answer["results"][1]["rows"] == json::array({{"2025-11-24T16:00:01Z", 3.0}}));
+  CHECK(f.get("/v1/query?series=" + encoded("imu{device=a}") + "&last=true&format=lines").body == "imu,device=a x=2 1764000005000000000\n");
+}
+
+TEST_CASE("REST: an export of everything is streamed and comes back as it was written") {
+  RestFixture f;
+  std::string all;
+  for (int part = 0; part < 10; ++part) {
+    std::string lines;
+    for (int i = 0; i < 5000; ++i) {
+      const int64_t n = part * 5000 + i;
+      lines += fmt::format("imu,device=a n={}i,text=\"{}\",x={} {}\n", n, n % 7, static_cast<double>(n) / 3, kStart + n * 1'000'000);
+    }
+    REQUIRE(f.post("/write", lines).status == 204);
+    all += lines;
+  }
+  const std::string series = "series=" + encoded("imu{device=a}");
+  auto exported = f.get("/v1/query?" + series + "&format=lines&limit=all&fields=n,text,x");
+  CHECK(exported.status == 200);
+  CHECK(exported.body == all);
+  auto header = [](const http::Response& response, const std::string& name) {
+    for (const auto& [key, value] : response.headers) {
+      if (key == name) return value;
+    }
+    return std::string();
+  };
+  CHECK(header(exported, "transfer-encoding") == "chunked");
+  CHECK(header(exported, "skerry-truncated").empty());
+  json rows = f.get_json("/v1/query?" + series + "&limit=all");
+  CHECK(rows["rows"].size() == 50'000);
+  CHECK(rows["truncated"] == false);
+  auto cut = f.get("/v1/query?" + series + "&format=csv&limit=20000");
+  CHECK(std::count(cut.body.begin(), cut.body.end(), '\n') == 20'001);
+  CHECK(header(cut, "skerry-truncated") == "true");  // a trailer
+  CHECK(header(f.get("/v1/query?" + series + "&format=csv&limit=2"), "skerry-truncated") == "true");
+  json buckets = f.get_json("/v1/query?" + series + "&limit=all&fields=n&bucket=10ms&aggregate=first,count");
+  REQUIRE(buckets["rows"].size() == 5'000);
+  for (int i = 0; i < 5'000; ++i) REQUIRE((buckets["rows"][i][1] == i * 10 && buckets["rows"][i][2] == 10));
+}
+
+TEST_CASE("REST: clients that take a long answer and do not read it can't fill the memory, and nobody else waits for them") {
+  RestFixture f;
+  for (int part = 0; part < 10; ++part) {
+    std::string lines;
+    for (int i = 0; i < 5000; ++i) lines += fmt::format("m text=\"{}\" {}\n", std::string(250, 'x'), kStart + (part * 5000 + i) * 1'000'000LL);
+    REQUIRE(f.post("/write", lines).status == 204);
+  }
+  std::vector<std::unique_ptr<DeafClient>> deaf;
+  std::string said;
+  for (int i = 0; i < 40 && said.find("503") == std::string::npos; ++i) {
+    deaf.push_back(std::make_unique<DeafClient>(f.port(), "/v1/query?series=m&limit=all"));
+    said = deaf.back()->first_bytes();
+  }
+  CHECK_THAT(said, Contains("503 ") && Contains("long answers"));
+  CHECK(deaf.size() == 17);
+  CHECK(f.get("/v1/query?series=m&limit=10").status == 200);  // a short one
+  deaf.clear();
+  for (int i = 0; i < 100 && f.get("/v1/query?series=m&limit=5000").status != 200; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(f.get("/v1/query?series=m&limit=5000").status == 200);
+}
+
+TEST_CASE("REST: parameters of a query that do not go together are refused with what to write") {
+  RestFixture f;
+  REQUIRE(f.post("/write", "room t=1,text=\"a\"\n").status == 204);
+  auto refused = [&](const std::string& query, int status = 400) { return f.refusal(f.get("/v1/query?" + query), status); };
+  CHECK_THAT(refused("series=room&name=room"), Contains("series") && Contains("name"));
+  CHECK_THAT(refused("series=room&tag.a=b"), Contains("name=imu"));
+  CHECK_THAT(refused("name=room&tag.a=b", 404), Contains("room"));
+  CHECK_THAT(refused("series=room&bucket=1m"), Contains("aggregate"));
+  CHECK_THAT(refused("series=room&bucket=0s&aggregate=mean"), Contains("bucket"));
+  CHECK_THAT(refused("series=room&bucket=soon&aggregate=mean"), Contains("bucket"));
+  CHECK_THAT(refused("series=room&aggregate=avg"), Contains("mean"));
+  CHECK_THAT(refused("series=room&aggregate=mean&fields=text"), Contains("text") && Contains("first"));
+  CHECK_THAT(refused("series=room&last=yes"), Contains("true"));
+  CHECK_THAT(refused("series=room&last=true&from=1"), Contains("last"));
+  CHECK_THAT(refused("series=room&fields=t,t"), Contains("twice"));
+  CHECK_THAT(refused("series=room&limits=3"), Contains("limits") && Contains("limit"));
+  CHECK(f.get_json("/v1/query?series=room&aggregate=mean")["fields"] == json::array({"mean_t"}));  // all but the strings
+}
+
+TEST_CASE("REST: SQL as text or JSON, answered as JSON or CSV") {
+  RestFixture f;
+  REQUIRE(f.post("/write?precision=s", "imu,device=a x=1,text=\"p,q\" 1764000000\nimu,device=b x=2 1764000001\n").status == 204);
+  const http::Headers as_json = {{"Content-Type", "application/json"}};
+  json answer = f.json(f.post("/v1/sql", "select device, x, text from imu order by x"));
+  CHECK(answer == json{{"columns", {"device", "x", "text"}}, {"rows", {{"a", 1.0, "p,q"}, {"b", 2.0, nullptr}}}, {"truncated", false}});
+  CHECK(f.json(f.post("/v1/sql", R"({"sql":"select count(*) as n from imu"})", as_json))["rows"] == json::array({json::array({2})}));
+  auto csv = f.post("/v1/sql?format=csv&limit=1", "select device, text, time from imu order by x");
+  CHECK(csv.body == "device,text,time\na,\"p,q\",1764000000000000000\n");
+  CHECK(std::count(csv.headers.begin(), csv.headers.end(), std::pair<std::string, std::string>{"skerry-truncated", "true"}) == 1);
+  CHECK(f.json(f.post("/v1/sql?limit=1", "select x from imu"))["truncated"] == true);
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "drop table imu"), 400), Contains("SELECT") || Contains("drop"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "select * from nope"), 400), Contains("imu"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", ""), 400), Contains("SELECT"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", R"({"query":"select 1"})", as_json), 400), Contains("query"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "{", as_json), 400), Contains("JSON"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql?format=xml", "select 1"), 400), Contains("xml"));
+  CHECK_THAT(f.refusal(f.post("/v1/sql", "select zeroblob(10000000)"), 507), Contains("larger"));
+  json many = f.json(f.post("/v1/sql?limit=100000", "with recursive c(x) as (select 1 union all select x + 1 from c limit 50000) select x from c"));
+  REQUIRE(many["rows"].size() == 50'000);
+  CHECK(many["rows"][49'999][0] == 50'000);
 }

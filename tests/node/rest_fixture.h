@@ -92,6 +92,7 @@ class RestFixture {
   }
 
   std::string url() const { return fmt::format("http://127.0.0.1:{}", server_->port()); }
+  uint16_t port() const { return server_->port(); }
   node::Node& node() { return *node_; }
   SimClock& clock() { return clock_; }
   const TempDir& dir() const { return dir_; }

@@ -1,0 +1,58 @@
+#include "storage/internal/losses.h"
+
+#include <algorithm>
+
+#include "storage/internal/coding.h"
+
+namespace skerry::storage::internal {
+namespace {
+
+bool near(const TimeRange& a, const TimeRange& b) {
+  const auto gap = [](int64_t end, int64_t start) { return start <= end || static_cast<uint64_t>(start) - static_cast<uint64_t>(end) <= kLossGapNs; };
+  return a.from_ns <= b.from_ns ? gap(a.to_ns, b.from_ns) : gap(b.to_ns, a.from_ns);
+}
+
+}  // namespace
+
+std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Loss& loss) {
+  auto at = ledger.upper_bound({series, loss.reason, loss.range.from_ns});
+  const auto same = [&](auto row) { return row->first.series == series && row->first.reason == loss.reason; };
+  const auto join = [&](auto row) {
+    Loss sum = row->second;
+    sum.range = {std::min(sum.range.from_ns, loss.range.from_ns), std::max(sum.range.to_ns, loss.range.to_ns)};
+    sum.records += loss.records;
+    sum.unsent += loss.unsent;
+    sum.at_ns = loss.at_ns;
+    return std::pair{row->first, sum};
+  };
+  const bool crowded = ledger.size() >= kLossRowsMax;
+  if (at != ledger.begin() && same(std::prev(at)) && (crowded || near(std::prev(at)->second.range, loss.range))) return join(std::prev(at));
+  if (at != ledger.end() && same(at) && (crowded || near(at->second.range, loss.range))) return join(at);
+  return {{series, loss.reason, loss.range.from_ns}, loss};
+}
+
+std::string encode_loss(const Loss& loss) {
+  Writer out;
+  out.signed64(loss.range.from_ns);
+  out.signed64(loss.range.to_ns);
+  out.varint(loss.records);
+  out.varint(loss.unsent);
+  out.signed64(loss.at_ns);
+  return seal('l', 1, out.bytes());
+}
+
+Result<Loss> decode_loss(std::string_view body, std::string series, LossReason reason) {
+  Reader in(body);
+  Loss loss;
+  loss.series = std::move(series);
+  loss.reason = reason;
+  loss.range.from_ns = in.signed64();
+  loss.range.to_ns = in.signed64();
+  loss.records = in.varint();
+  loss.unsent = in.varint();
+  loss.at_ns = in.signed64();
+  if (!in.done()) return fail(Code::corrupt, "a row of the loss ledger has bytes that do not add up");
+  return loss;
+}
+
+}  // namespace skerry::storage::internal

@@ -1,0 +1,33 @@
+// The loss ledger: what is gone by rule, a row per stretch of a series and reason. A loss that follows on another, or nearly, makes it longer.
+// Threads: one at a time.
+#pragma once
+
+#include <compare>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/result.h"
+#include "storage/types.h"
+
+namespace skerry::storage::internal {
+
+inline constexpr size_t kLossRowsMax = 10'000;               // beyond it neighbours are joined however far apart they are
+inline constexpr int64_t kLossGapNs = 3'600'000'000'000;     // that still makes one stretch of two
+
+struct LossKey {
+  uint32_t series = 0;
+  LossReason reason = LossReason::quota;
+  int64_t from_ns = 0;  // of the stretch as it was first written; its range may have grown to earlier times
+  auto operator<=>(const LossKey&) const = default;
+};
+using Losses = std::map<LossKey, Loss>;
+
+// The row that `loss` becomes in the ledger: a new one, or a longer one than before.
+std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Loss& loss);
+
+std::string encode_loss(const Loss& loss);
+// Error: corrupt.
+Result<Loss> decode_loss(std::string_view body, std::string series, LossReason reason);
+
+}  // namespace skerry::storage::internal
