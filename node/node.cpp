@@ -100,14 +100,21 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
 }
 
 Result<uint64_t> Node::ingest(std::vector<Batch> batches) {
-  if (batches.empty()) return uint64_t{0};
+  SKERRY_ASSIGN(const storage::Receipt receipt, ingest(std::move(batches), std::nullopt));
+  return receipt.records;
+}
+
+Result<storage::Receipt> Node::ingest(std::vector<Batch> batches, std::optional<storage::Producer> producer) {
+  if (batches.empty() && !producer) return storage::Receipt{};
   storage::Effect effect;
   effect.batches = std::move(batches);
+  effect.producer = std::move(producer);
   SKERRY_ASSIGN(storage::Receipt receipt, store_->commit(effect));
+  if (receipt.duplicate || effect.batches.empty()) return receipt;
   records_ += receipt.records;
   ingests_ += 1;
   if (ingested_) ingested_();
-  return receipt.records;
+  return receipt;
 }
 
 Result<learning::LabelOutcome> Node::label(const learning::LabelRequest& request) {

@@ -63,6 +63,8 @@ class Node {
 
   // All batches become durable together or none does. Returns the number of records.
   Result<uint64_t> ingest(std::vector<Batch> batches);
+  // The same of a producer that numbers what it sends: what was taken already is not taken again.
+  Result<storage::Receipt> ingest(std::vector<Batch> batches, std::optional<storage::Producer> producer);
   Result<learning::LabelOutcome> label(const learning::LabelRequest& request);
   NodeStatus status() const;
   // Called after each ingest, so that loops need not poll. Set before the first one.

@@ -2,6 +2,7 @@
 // https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite, https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -11,6 +12,8 @@
 
 namespace skerry::node {
 namespace {
+
+constexpr size_t kProducerBytesMax = 128;
 
 // Clients of version 1 read "error", those of version 2 "code" and "message".
 http::Response write_error(const Error& error) {
@@ -44,7 +47,30 @@ std::optional<http::Response> unpack(http::Request& request, uint64_t bytes_max)
   return json_response({{"error", says}, {"code", "request too large"}, {"message", says}}, 413);
 }
 
+// Who sends and the number of this body, from the two headers. Error: invalid.
+Result<std::optional<storage::Producer>> producer_of(const http::Request& request) {
+  const auto id = request.headers.find("skerry-producer"), number = request.headers.find("skerry-sequence");
+  if (id == request.headers.end() && number == request.headers.end()) return std::optional<storage::Producer>();
+  if (id == request.headers.end() || number == request.headers.end()) {
+    return fail(Code::invalid, "Skerry-Producer and Skerry-Sequence go together: send both, or none");
+  }
+  const std::string& name = id->second;
+  const bool printable = std::all_of(name.begin(), name.end(), [](unsigned char c) { return c > ' ' && c < 127; });
+  if (name.empty() || name.size() > kProducerBytesMax || !printable) {
+    return fail(Code::invalid, "Skerry-Producer has 1 to {} printable ASCII characters without spaces", kProducerBytesMax);
+  }
+  storage::Producer producer{name, 0};
+  const char *begin = number->second.data(), *end = begin + number->second.size();
+  const auto [stop, error] = std::from_chars(begin, end, producer.seq);
+  if (error != std::errc() || stop != end || producer.seq == 0) {
+    return fail(Code::invalid, "Skerry-Sequence is a whole number from 1 to {}, larger with each body", UINT64_MAX);
+  }
+  return std::optional(std::move(producer));
+}
+
 http::Response write(Node& node, http::Request& request) {
+  auto producer = producer_of(request);
+  if (!producer.ok()) return write_error(producer.error());
   if (auto refusal = unpack(request, node.config().node.http.body_bytes_max)) return *std::move(refusal);
   auto unit = parse_precision(request.parameter("precision"));
   if (!unit.ok()) return write_error(unit.error());
@@ -55,9 +81,10 @@ http::Response write(Node& node, http::Request& request) {
                                                     .time_min_ns = limits.time_min_ns,
                                                     .time_max_ns = now + limits.time_ahead_max.count()});
   if (!batches.ok()) return write_error(batches.error());
-  auto records = node.ingest(std::move(batches).value());
-  if (!records.ok()) return write_error(records.error());
+  auto receipt = node.ingest(std::move(batches).value(), std::move(producer).value());
+  if (!receipt.ok()) return write_error(receipt.error());
   http::Response response;
+  if (receipt->duplicate) response.headers.emplace_back("Skerry-Duplicate", "true");
   response.status = 204;
   response.content_type.clear();
   return response;

@@ -154,8 +154,10 @@ Status StoreImpl::commit_together(std::span<PendingCommit* const> effects, uint6
     if (!pending->outcome.ok()) return pending->outcome.error();
     fresh = fresh || !pending->outcome->duplicate;
   }
-  ticket = sync_.written();  // of a duplicate: the first one may still wait for its sync
-  if (!fresh) return {};
+  if (!fresh) {
+    ticket = sync_.written();  // what they repeat may still wait for its sync
+    return {};
+  }
   SKERRY_ASSIGN(ticket, write(transaction.finish()));
   std::unique_lock state_lock(state_mutex_);
   transaction.apply(state_);

@@ -1,11 +1,6 @@
-// Many threads at once, and a writer that is killed. Also meant to be run under ThreadSanitizer.
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+// Many threads at once. Also meant to be run under ThreadSanitizer.
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <map>
 #include <thread>
 
@@ -40,24 +35,6 @@ std::map<int64_t, int> times_in_outbox(Store& store) {
     for (int64_t time : batch->times) ++out[time];
   }
   return out;
-}
-
-Options killed_options(const std::string& path) {
-  Options options;
-  options.path = path;
-  options.write_buffer_bytes = 256 << 10;
-  return options;
-}
-
-// Starts this program again as the writer below; its acknowledged numbers come through the pipe.
-pid_t start_writer(const std::string& path, int64_t from, int pipe) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  ::setenv("SKERRY_WRITER_STORE", path.c_str(), 1);
-  ::setenv("SKERRY_WRITER_FROM", std::to_string(from).c_str(), 1);
-  ::setenv("SKERRY_WRITER_PIPE", std::to_string(pipe).c_str(), 1);
-  ::execl("/proc/self/exe", "writer", "concurrency: the writer that is killed", static_cast<char*>(nullptr));
-  _exit(127);
 }
 
 }  // namespace
@@ -113,57 +90,43 @@ TEST_CASE("concurrency: commits from eight threads are each there once, with a s
   CHECK(disk.counts().syncs <= 3 * kThreads * kCommits);
 }
 
-TEST_CASE("concurrency: the writer that is killed", "[.]") {
-  const char* path = std::getenv("SKERRY_WRITER_STORE");
-  if (path == nullptr) return;  // only as a child of the next test
-  const int pipe = std::atoi(std::getenv("SKERRY_WRITER_PIPE"));
-  SimClock clock;
-  auto store = Store::open(killed_options(path), clock);
-  if (!store.ok()) _exit(1);
-  for (int64_t i = std::atoll(std::getenv("SKERRY_WRITER_FROM"));; ++i) {
-    Effect effect;
-    effect.batches.push_back(values("m", {{clock.now_ns() + i, static_cast<double>(i)}}));
-    effect.predictions.push_back(prediction("har", 1, "m", i, 1));
-    if (!(*store)->commit(effect).ok()) _exit(2);
-    if (i % 7 == 0) (*store)->step();
-    if (::write(pipe, &i, sizeof i) != sizeof i) _exit(3);
-  }
-}
-
-TEST_CASE("concurrency: a writer killed with SIGKILL has lost nothing that it acknowledged") {
+TEST_CASE("concurrency: writers that share rounds on a real clock have outcomes of their own, also those that are refused") {
   TempDir folder;
-  const Options options = killed_options(folder / "store");
-  const int64_t t = SimClock().now_ns();
-  std::vector<int64_t> acknowledged;
-  Random random(Catch::rngSeed());
-  for (int round = 0; round < 5; ++round) {
-    int ends[2];
-    REQUIRE(::pipe(ends) == 0);
-    const int64_t from = acknowledged.empty() ? 0 : acknowledged.back() + 100;
-    const pid_t child = start_writer(options.path, from, ends[1]);
-    REQUIRE(child > 0);
-    ::close(ends[1]);
-    int64_t number = 0;
-    for (uint64_t n = 20 + random.below(200); n > 0 && ::read(ends[0], &number, sizeof number) == sizeof number; --n) {
-      acknowledged.push_back(number);
-    }
-    ::kill(child, SIGKILL);
-    while (::read(ends[0], &number, sizeof number) == sizeof number) acknowledged.push_back(number);
-    ::close(ends[0]);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFSIGNALED(status));
+  Options options;
+  options.path = folder / "store";
+  options.streams = {{"*", Durability::batch, true}};
+  auto store = Store::open(options, system_clock()).value();
+  constexpr int kThreads = 8, kCommits = 60;
+  const int64_t t = system_clock().now_ns() - 3'600'000'000'000;
+  std::atomic<int> wrong{0};
+  std::vector<std::vector<uint64_t>> ids(kThreads);
+  std::vector<std::thread> writers;
+  for (int w = 0; w < kThreads; ++w) {
+    writers.emplace_back([&, w] {
+      for (int i = 0; i < kCommits; ++i) {
+        Effect effect;
+        effect.batches.push_back(values("m" + std::to_string(w), {{t + i, 1.0 * i}}));
+        effect.predictions.push_back(prediction("har", 1, "m0", t, 1));
+        const bool refused = (i + w) % 5 == 0;
+        if (refused) {  // known only once it meets the store's state
+          effect.labels.push_back({});
+          effect.labels[0].prediction = PredictionId{1'000'000};
+          effect.labels[0].value = 1;
+        }
+        auto receipt = store->commit(effect);
+        if (receipt.ok() == refused || (refused && receipt.error().code != Code::not_found)) ++wrong;
+        if (receipt.ok()) ids[static_cast<size_t>(w)].push_back(number(receipt->predictions.at(0)));
+      }
+    });
   }
-  REQUIRE(acknowledged.size() > 100);
-  SimClock clock;
-  auto store = Store::open(options, clock).value();
-  const auto copies = times_in_outbox(*store);
-  auto records = store->read({"m", {}}, {}, 1 << 20);
-  REQUIRE(records.ok());
-  CHECK(records->rows() == copies.size());
-  for (int64_t i : acknowledged) REQUIRE(copies.count(t + i) == 1);
-  for (const auto& [time, n] : copies) REQUIRE(n == 1);
-  CHECK(store->live_score("har", 1).predictions == records->rows());
-  CHECK(store->predictions("har", "m", {}, 1 << 20)->size() == records->rows());
-  CHECK(records->rows() <= acknowledged.size() + 5);  // at most one unacknowledged effect per kill
+  for (std::thread& w : writers) w.join();
+  CHECK(wrong == 0);
+  std::map<uint64_t, int> given;
+  for (const auto& of_writer : ids) {
+    for (uint64_t id : of_writer) ++given[id];
+  }
+  CHECK(given.size() == kThreads * kCommits * 4 / 5);
+  CHECK(given.rbegin()->first == given.size());
+  CHECK(times_in_outbox(*store).size() == kCommits);
+  CHECK(store->live_score("har", 1).predictions == given.size());
 }
