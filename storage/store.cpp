@@ -66,6 +66,9 @@ Status StoreImpl::load() {
   interval_due_.reset();
   acked_.clear();
   sealed_blocks_.forget();
+  unsurveyed_.clear();
+  for (const auto& [text, s] : state_.series) unsurveyed_.emplace_back(text, s.id);
+  unsent_seq_ = unsent_block_ = 0;
   first_new_block_ = state_.counters.block;
   auto newest = db_->iterate(kChunks);
   newest->SeekToLast();
