@@ -128,6 +128,7 @@ Result<Receipt> StoreImpl::commit(const Effect& effect) {
     receipt = std::move(transaction.receipt());
     if (durability == Durability::interval && !interval_due_) interval_due_ = clock_.steady() + options_.sync_interval;
   }
+  for (const Batch& batch : effect.batches) taken_bytes_ += batch.bytes();
   if (durability == Durability::batch) SKERRY_TRY(sync(ticket));
   return receipt;
 }

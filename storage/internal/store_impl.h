@@ -59,6 +59,7 @@ class StoreImpl final : public Store {
   Duration step() override;
   Status seal() override;
   uint64_t disk_bytes() const override;
+  Wear wear() const override { return {taken_bytes_, db_->written_bytes()}; }
   uint64_t damaged() const override;
   std::optional<Error> trouble() const override;
 
@@ -106,6 +107,7 @@ class StoreImpl final : public Store {
   const std::unique_ptr<Database> db_;
   WalSync sync_;
   mutable Damage damage_;
+  std::atomic<uint64_t> taken_bytes_ = 0;
   SealedBlocks sealed_blocks_;
 
   mutable std::shared_timed_mutex open_mutex_;  // shared: the database is used; alone: it is opened anew. Taken first
