@@ -62,6 +62,8 @@ void add_storage(Families& f, const Node& node) {
   }
   f.gauge("store_head_bytes", "Records that are not sealed yet.", static_cast<double>(head));
   f.gauge("store_chunk_bytes", "Sealed records.", static_cast<double>(chunks));
+  f.counter("store_taken_bytes_total", "Bytes of records as they came.", node.store().wear().taken_bytes);
+  f.counter("store_written_bytes_total", "Bytes that the store wrote to files.", node.store().wear().written_bytes);
   std::map<std::string, uint64_t> lost;
   for (const auto& loss : node.store().losses()) lost[to_string(loss.reason)] += loss.records;
   MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);

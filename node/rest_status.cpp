@@ -98,7 +98,8 @@ json storage_json(const Node& node) {
   }
   const auto when = [&](uint64_t value) { return counted ? json(value) : json(); };
   return {{"records", when(kept)}, {"head_bytes", when(head)}, {"chunk_bytes", when(chunks)},
-          {"lost", lost},          {"lost_unsent", unsent},    {"quotas", quotas}};
+          {"lost", lost},          {"lost_unsent", unsent},    {"quotas", quotas},
+          {"taken_bytes", node.store().wear().taken_bytes}, {"written_bytes", node.store().wear().written_bytes}};
 }
 
 }  // namespace

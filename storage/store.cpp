@@ -80,6 +80,9 @@ Status StoreImpl::load() {
   interval_due_.reset();
   acked_.clear();
   sealed_blocks_.forget();
+  unsurveyed_.clear();
+  for (const auto& [text, s] : state_.series) unsurveyed_.emplace_back(text, s.id);
+  unsent_seq_ = unsent_block_ = 0;
   first_new_block_ = state_.counters.block;
   auto newest = db_->iterate(kChunks);
   newest->SeekToLast();
@@ -159,6 +162,9 @@ Status StoreImpl::commit_together(std::span<PendingCommit* const> effects, uint6
     return {};
   }
   SKERRY_ASSIGN(ticket, write(transaction.finish()));
+  for (const PendingCommit* pending : effects) {
+    for (const Batch& batch : pending->effect.batches) taken_bytes_ += pending->outcome->duplicate ? 0 : batch.bytes();
+  }
   std::unique_lock state_lock(state_mutex_);
   transaction.apply(state_);
   return {};

@@ -120,6 +120,7 @@ class Store {
   // measured. Error: exhausted, unavailable.
   virtual Status seal() = 0;
   virtual uint64_t disk_bytes() const = 0;
+  virtual Wear wear() const = 0;
   virtual uint64_t damaged() const = 0;           // blocks and rows skipped because their checksum did not hold
   virtual std::optional<Error> trouble() const = 0;  // why commits are refused just now, e.g. a full disk
 };

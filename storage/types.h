@@ -174,6 +174,12 @@ struct QuotaStatus {
   bool full = false;         // records are refused or dropped now
 };
 
+// How a flash device wears, since the store was opened.
+struct Wear {
+  uint64_t taken_bytes = 0;    // of records, as they came: 8 per time and number, 1 per boolean, strings as they are
+  uint64_t written_bytes = 0;  // to files, for records and everything else
+};
+
 // Who this store is towards a hub. The epoch is drawn anew for each fresh store, and when the hub turns out to know more
 // than the store does (an old disk image was restored): it fences the two histories from each other.
 struct Identity {

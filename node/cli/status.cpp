@@ -74,6 +74,11 @@ void print_whole(const json& s) {
   }
   line("disk", disk_text(s));
   const json storage = s.value("storage", json::object());
+  if (const uint64_t taken = storage.value("taken_bytes", uint64_t{0}); taken > 0) {
+    const uint64_t written = storage.value("written_bytes", uint64_t{0});
+    line("wear", fmt::format("{} written for {} taken in since start, {:.2f} per byte", format_bytes(written), format_bytes(taken),
+                             static_cast<double>(written) / static_cast<double>(taken)));
+  }
   for (const json& quota : storage.value("quotas", json::array())) {
     line("quota", fmt::format("{}: {} of {}{}", quota["rule"].is_null() ? "all streams" : text(quota["rule"]),
                               format_bytes(quota.value("bytes", uint64_t{0})), format_bytes(quota.value("quota", uint64_t{0})),

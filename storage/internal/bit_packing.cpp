@@ -44,7 +44,8 @@ template <typename Word>
 void unpack_block(const char* in, unsigned width, uint64_t* out) {
   using Row = typename RowOf<Word>::Type;
   constexpr unsigned bits = 8 * sizeof(Word);
-  const Row mask = Row{} + static_cast<Word>(~uint64_t{0} >> (64 - width));
+  const Word ones = static_cast<Word>(~uint64_t{0} >> (64 - width));
+  const Row mask = Row{} + ones;
   Word words[kPackedBlock];
   for (unsigned r = 0; r < bits; ++r) {
     const unsigned at = r * width, shift = at % bits;

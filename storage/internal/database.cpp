@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "storage/internal/counting_files.h"
 #include "storage/internal/final_errors.h"
 
 namespace skerry::storage::internal {
@@ -144,7 +145,7 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
   }
   out->options_ = options;
   out->env_ = rocksdb::NewCompositeEnv(
-      with_final_errors(options.file_system ? options.file_system : rocksdb::FileSystem::Default()));
+      with_final_errors(with_counter(options.file_system ? options.file_system : rocksdb::FileSystem::Default(), out->written_bytes_)));
   SKERRY_TRY(refuse_lost_manifest(options.path, out->env_.get()));
   const rocksdb::Status status = out->open_rocks(Compaction::on);
   if (!status.ok()) return open_error(options.path, status);

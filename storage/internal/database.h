@@ -7,6 +7,7 @@
 #include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,6 +48,7 @@ class Database {
   // The last failure of a flush or compaction, which no caller of ours has seen.
   std::optional<rocksdb::Status> background_error() const { return listener_->error(); }
   uint64_t disk_bytes() const;
+  uint64_t written_bytes() const { return *written_bytes_; }  // to files, since this object was made
 
  private:
   class Listener final : public rocksdb::EventListener {
@@ -79,6 +81,7 @@ class Database {
   void close();
 
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
+  const std::shared_ptr<std::atomic<uint64_t>> written_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
   Options options_;
   std::filesystem::path path_;
   std::unique_ptr<rocksdb::Env> env_, nothing_;

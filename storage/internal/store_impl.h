@@ -61,6 +61,7 @@ class StoreImpl final : public Store {
   Duration step() override;
   Status seal() override;
   uint64_t disk_bytes() const override;
+  Wear wear() const override { return {taken_bytes_, db_->written_bytes()}; }
   uint64_t damaged() const override;
   std::optional<Error> trouble() const override;
 
@@ -84,12 +85,11 @@ class StoreImpl final : public Store {
   // Under upkeep_mutex_:
   void tend_records();  // surveys, keeps to the quotas, seals when that is due
   Status survey();      // a piece of it
-  Status survey_all();
   bool seal_due();
   Result<uint64_t> seal_heads(SealWhat what);  // bytes of the head that were freed
   void tend_space();    // retention and quotas
-  Status measure(std::vector<QuotaStatus>& quotas, std::vector<SeriesState>& series) const;
-  Status evict(Eviction& eviction, const std::vector<SeriesState>& series, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason);
+  std::vector<QuotaStatus> measure() const;
+  Status evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason);
   uint64_t unsent_from();  // number of the oldest block that the hub does not have
   void reclaim();          // gives the room of evicted chunks back to the file system
   Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
@@ -112,6 +112,7 @@ class StoreImpl final : public Store {
   WalSync sync_;
   CommitQueue durable_commits_;
   mutable Damage damage_;
+  std::atomic<uint64_t> taken_bytes_ = 0;
   SealedBlocks sealed_blocks_;
 
   mutable std::shared_timed_mutex open_mutex_;  // shared: the database is used; alone: it is opened anew. Taken first
@@ -125,6 +126,7 @@ class StoreImpl final : public Store {
   std::mutex upkeep_mutex_;         // taken before commit_mutex_
   uint64_t generation_ = 0;         // guarded by upkeep_mutex_, as is the next: the newest
   uint64_t seal_tried_bytes_ = 0;   // in memory when there was not enough to seal
+  std::vector<std::pair<std::string, uint32_t>> unsurveyed_;  // series and their ids
   uint64_t unsent_seq_ = 0, unsent_block_ = 0;                            // where unsent_from() found it
   uint64_t evicted_bytes_ = 0, evicted_min_ = UINT64_MAX, evicted_max_ = 0;  // chunks since reclaim(), and their generations
   uint64_t first_new_block_ = 0;    // blocks from here on were counted as they were written

@@ -24,9 +24,8 @@ uint64_t excess(const QuotaStatus& quota) {
 
 }  // namespace
 
-// Error: unavailable while series are not surveyed yet.
-Status StoreImpl::measure(std::vector<QuotaStatus>& quotas, std::vector<SeriesState>& series) const {
-  quotas.assign(options_.streams.size() + 2, {});  // each rule, the default rule, all together
+std::vector<QuotaStatus> StoreImpl::measure() const {
+  std::vector<QuotaStatus> quotas(options_.streams.size() + 2);  // each rule, the default rule, all together
   for (size_t i = 0; i < options_.streams.size(); ++i) {
     quotas[i].rule = options_.streams[i].name;
     quotas[i].quota_bytes = options_.streams[i].quota_bytes;
@@ -35,40 +34,33 @@ Status StoreImpl::measure(std::vector<QuotaStatus>& quotas, std::vector<SeriesSt
   quotas.back().quota_bytes = options_.quota_bytes;
   std::shared_lock lock(state_mutex_);
   for (const auto& [text, s] : state_.series) {
-    if (!s.surveyed) return fail(Code::unavailable, "the store still counts what it holds: try again in a moment");
     const uint64_t bytes = s.head.bytes + s.sealed.bytes;
     quotas[rule_index(options_, s.series.name)].bytes += bytes;
     quotas.back().bytes += bytes;
-    series.push_back(s);
   }
-  return {};
+  return quotas;
 }
 
 void StoreImpl::tend_space() {
-  std::vector<QuotaStatus> quotas;
-  std::vector<SeriesState> series;
-  if (!measure(quotas, series).ok()) return;
-  if (anything_ruled(options_) && !trouble()) {
-    Eviction eviction(*db_, damage_, unsent_from());
-    const int64_t now_ns = clock_.now_ns();
-    for (size_t i = 0; i < options_.streams.size(); ++i) {
-      const StreamRule& rule = options_.streams[i];
-      if (rule.retention > Duration::zero()) {
-        if (!evict(eviction, series, i, UINT64_MAX, now_ns - rule.retention.count(), LossReason::retention).ok()) return;
-      }
-      if (rule.on_full == OnFull::drop_oldest && excess(quotas[i]) > 0) {
-        if (!evict(eviction, series, i, excess(quotas[i]), INT64_MAX, LossReason::quota).ok()) return;
-      }
+  if (!unsurveyed_.empty() || !anything_ruled(options_) || trouble()) return;
+  Eviction eviction(*db_, damage_, unsent_from());
+  auto quotas = measure();
+  for (size_t i = 0; i < options_.streams.size(); ++i) {
+    const StreamRule& rule = options_.streams[i];
+    if (rule.retention > Duration::zero()) {
+      if (!evict(eviction, i, UINT64_MAX, clock_.now_ns() - rule.retention.count(), LossReason::retention).ok()) return;
+      quotas = measure();
     }
-    series.clear();
-    if (!measure(quotas, series).ok()) return;
-    if (excess(quotas.back()) > 0) {
-      if (!evict(eviction, series, quotas.size() - 1, excess(quotas.back()), INT64_MAX, LossReason::quota).ok()) return;
+    if (rule.on_full == OnFull::drop_oldest && excess(quotas[i]) > 0) {
+      if (!evict(eviction, i, excess(quotas[i]), INT64_MAX, LossReason::quota).ok()) return;
     }
-    series.clear();
-    if (!measure(quotas, series).ok()) return;
-    reclaim();
   }
+  quotas = measure();
+  if (excess(quotas.back()) > 0) {
+    if (!evict(eviction, quotas.size() - 1, excess(quotas.back()), INT64_MAX, LossReason::quota).ok()) return;
+    quotas = measure();
+  }
+  reclaim();
   for (size_t i = 0; i < quotas.size(); ++i) {
     QuotaStatus& quota = quotas[i];
     const bool drops = i < options_.streams.size() ? options_.streams[i].on_full == OnFull::drop_oldest : true;
@@ -80,14 +72,18 @@ void StoreImpl::tend_space() {
 }
 
 // Out of the series of rule number `rule`, or of all whose rule lets their oldest go.
-Status StoreImpl::evict(Eviction& eviction, const std::vector<SeriesState>& series, size_t rule, uint64_t bytes, int64_t before_ns,
-                        LossReason reason) {
+Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason) {
   const bool all = rule > options_.streams.size();
-  std::vector<Eviction::Candidate> candidates;
-  for (const SeriesState& s : series) {
-    const StreamRule& own = rule_of(options_, s.series.name);
-    if (all ? own.on_full == OnFull::drop_oldest : rule_index(options_, s.series.name) == rule) candidates.push_back({&s, &own});
+  std::vector<SeriesState> series;
+  {
+    std::shared_lock lock(state_mutex_);
+    for (const auto& [text, s] : state_.series) {
+      const bool wanted = all ? rule_of(options_, s.series.name).on_full == OnFull::drop_oldest : rule_index(options_, s.series.name) == rule;
+      if (wanted && std::min(s.head.first_ns, s.sealed.first_ns) < before_ns) series.push_back(s);
+    }
   }
+  std::vector<Eviction::Candidate> candidates;
+  for (const SeriesState& s : series) candidates.push_back({&s, &rule_of(options_, s.series.name)});
   rocksdb::WriteBatch batch;
   SKERRY_ASSIGN(const std::vector<Evicted> evicted, eviction.evict(candidates, bytes, before_ns, batch));
   if (evicted.empty()) return {};
@@ -100,7 +96,11 @@ Status StoreImpl::evict(Eviction& eviction, const std::vector<SeriesState>& seri
     SeriesState& s = changed.emplace(e.series, state_.series.at(e.series)).first->second;
     s.head.remove(e.head);
     s.sealed.remove(e.sealed);
-    if (e.next_first_ns) s.first_ns = std::max(s.first_ns, *e.next_first_ns);
+    if (e.next_first_ns) {
+      s.first_ns = std::max(s.first_ns, *e.next_first_ns);
+      s.head.first_ns = std::max(s.head.first_ns, *e.next_first_ns);
+      s.sealed.first_ns = std::max(s.sealed.first_ns, *e.next_first_ns);
+    }
     batch.Put(db_->family(kMeta), key::series_totals(s.id), encode_totals(s));
     const auto [at, loss] = merged(state_.losses, s.id, {e.series, reason, e.range, e.records(), e.unsent, clock_.now_ns()});
     batch.Put(db_->family(kMeta), key::loss(at.series, at.reason, at.from_ns), encode_loss(loss));

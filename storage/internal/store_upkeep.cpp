@@ -101,23 +101,16 @@ void StoreImpl::trim() {
 // What lies in the head and in chunks from before this start. New blocks were counted when they were written; nothing is sealed or
 // removed of a series that was not surveyed yet.
 Status StoreImpl::survey() {
-  uint64_t counted = 0;
-  while (counted < kSurveyPiece) {
-    std::optional<std::pair<std::string, uint32_t>> next;
-    {
-      std::shared_lock lock(state_mutex_);
-      auto found = std::find_if(state_.series.begin(), state_.series.end(), [](const auto& s) { return !s.second.surveyed; });
-      if (found == state_.series.end()) return {};
-      next = {found->first, found->second.id};
-    }
+  for (uint64_t counted = 0; counted < kSurveyPiece && !unsurveyed_.empty();) {
+    const auto& [text, id] = unsurveyed_.back();
     Extents head, sealed;
-    BlockScan blocks(*db_, damage_, kHead, next->second, INT64_MIN, INT64_MAX);
+    BlockScan blocks(*db_, damage_, kHead, id, INT64_MIN, INT64_MAX);
     for (; blocks.valid(); blocks.next()) {
       auto header = peek_block(blocks.bytes());
       if (blocks.number() >= first_new_block_ || !header.ok()) continue;
       head.add({header->rows, blocks.bytes().size(), 1, blocks.first_ns()});
     }
-    BlockScan chunks(*db_, damage_, kIndex, next->second, INT64_MIN, INT64_MAX);
+    BlockScan chunks(*db_, damage_, kIndex, id, INT64_MIN, INT64_MAX);
     for (; chunks.valid(); chunks.next()) {
       auto row = decode_sealed_row(chunks.bytes());
       if (row.ok()) sealed.add({row->blocks.back().end_row, row->chunk_bytes + chunks.bytes().size(), 1, chunks.first_ns()});
@@ -127,10 +120,11 @@ Status StoreImpl::survey() {
     counted += head.count + sealed.count + 1;
     std::lock_guard commit_lock(commit_mutex_);  // transactions work on copies
     std::unique_lock lock(state_mutex_);
-    SeriesState& s = state_.series.at(next->first);
+    SeriesState& s = state_.series.at(text);
     s.head.add(head);
     s.sealed.add(sealed);
     s.surveyed = true;
+    unsurveyed_.pop_back();
   }
   return {};
 }
@@ -206,17 +200,9 @@ Status StoreImpl::seal() {
   SKERRY_TRY(mend());
   std::shared_lock use(open_mutex_);
   std::lock_guard lock(upkeep_mutex_);
-  SKERRY_TRY(survey_all());
+  while (!unsurveyed_.empty()) SKERRY_TRY(survey());
   auto freed = seal_heads(SealWhat::everything);
   return freed.ok() ? Status() : freed.error();
-}
-
-Status StoreImpl::survey_all() {
-  while (true) {
-    SKERRY_TRY(survey());
-    std::shared_lock lock(state_mutex_);
-    if (std::all_of(state_.series.begin(), state_.series.end(), [](const auto& s) { return s.second.surveyed; })) return {};
-  }
 }
 
 // Errors are in trouble() when they concern writing; one that only this piece of work met is met again, or not.

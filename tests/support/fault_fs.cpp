@@ -41,7 +41,7 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
   IOStatus DeleteFile(const std::string& path, const IOOptions& options, IODebugContext* debug) override;
 
   // For the files:
-  IOStatus allow();                 // an error while the power is cut
+  bool has_power();
   size_t take_space(size_t bytes);  // how much of it may be written
   void appended(const std::string& path, size_t bytes);
   uint64_t size(const std::string& path);
@@ -81,7 +81,6 @@ class WritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
       : FSWritableFileOwnerWrapper(std::move(target)), path_(std::move(path)), fs_(fs) {}
 
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
-    if (IOStatus status = fs_.allow(); !status.ok()) return status;
     const size_t allowed = fs_.take_space(data.size());
     IOStatus status = target()->Append(Slice(data.data(), allowed), options, debug);
     if (!status.ok()) return status;
@@ -98,7 +97,7 @@ class WritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
 
  private:
   IOStatus sync() {
-    if (IOStatus status = fs_.allow(); !status.ok()) return status;
+    if (!fs_.has_power()) return IOStatus::OK();
     const uint64_t size = fs_.size(path_);
     if (IOStatus status = fs_.take_sync_fault(path_); !status.ok()) return status;
     fs_.synced(path_, size);
@@ -150,7 +149,7 @@ class Directory final : public rocksdb::FSDirectoryWrapper {
 
  private:
   IOStatus sync() {
-    if (IOStatus status = fs_.allow(); !status.ok()) return status;
+    if (!fs_.has_power()) return IOStatus::OK();
     fs_.folder_synced(path_);
     return IOStatus::OK();
   }
@@ -169,7 +168,6 @@ std::string folder_of(const std::string& path) { return std::filesystem::path(pa
 
 IOStatus FaultFs::Impl::NewWritableFile(const std::string& path, const FileOptions& options,
                                         std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) {
-  if (IOStatus status = allow(); !status.ok()) return status;
   std::unique_ptr<rocksdb::FSWritableFile> target;
   IOStatus status = FileSystemWrapper::NewWritableFile(path, options, &target, debug);
   if (!status.ok()) return status;
@@ -181,7 +179,6 @@ IOStatus FaultFs::Impl::NewWritableFile(const std::string& path, const FileOptio
 
 IOStatus FaultFs::Impl::ReopenWritableFile(const std::string& path, const FileOptions& options,
                                            std::unique_ptr<rocksdb::FSWritableFile>* file, IODebugContext* debug) {
-  if (IOStatus status = allow(); !status.ok()) return status;
   std::unique_ptr<rocksdb::FSWritableFile> target;
   IOStatus status = FileSystemWrapper::ReopenWritableFile(path, options, &target, debug);
   if (!status.ok()) return status;
@@ -219,7 +216,7 @@ IOStatus FaultFs::Impl::NewDirectory(const std::string& path, const IOOptions& o
 
 IOStatus FaultFs::Impl::RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                                    IODebugContext* debug) {
-  if (IOStatus status = allow(); !status.ok()) return status;
+  if (!has_power()) return IOStatus::OK();
   IOStatus status = FileSystemWrapper::RenameFile(from, to, options, debug);
   std::lock_guard lock(mutex);
   auto node = files.extract(normal(from));
@@ -233,16 +230,16 @@ IOStatus FaultFs::Impl::RenameFile(const std::string& from, const std::string& t
 }
 
 IOStatus FaultFs::Impl::DeleteFile(const std::string& path, const IOOptions& options, IODebugContext* debug) {
-  if (IOStatus status = allow(); !status.ok()) return status;
+  if (!has_power()) return IOStatus::OK();
   IOStatus status = FileSystemWrapper::DeleteFile(path, options, debug);
   std::lock_guard lock(mutex);
   if (status.ok()) files.erase(normal(path));
   return status;
 }
 
-IOStatus FaultFs::Impl::allow() {
+bool FaultFs::Impl::has_power() {
   std::lock_guard lock(mutex);
-  return powered ? IOStatus::OK() : IOStatus::IOError("the power is cut");
+  return powered;
 }
 
 size_t FaultFs::Impl::take_space(size_t bytes) {

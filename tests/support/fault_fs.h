@@ -20,8 +20,8 @@ class FaultFs {
   ~FaultFs();
   std::shared_ptr<rocksdb::FileSystem> file_system() const;  // for Options::file_system
 
-  // A power cut: cut_power(), destroy the store (all it still tries to write fails), restore_power() drops what was not
-  // synced.
+  // A power cut: cut_power(), destroy the store (nobody tells it that what it still writes, renames or deletes comes to nothing),
+  // restore_power() drops what was not synced.
   void cut_power();
   void restore_power();
 
