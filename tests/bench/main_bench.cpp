@@ -15,9 +15,11 @@
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
 #include "tests/bench/storage_codec.h"
+#include "tests/bench/storage_device.h"
 #include "tests/bench/storage_ingest.h"
 #include "tests/bench/storage_peer_size.h"
 #include "tests/bench/storage_query.h"
+#include "tests/bench/storage_range.h"
 #include "tests/e2e/support/process.h"
 #include "tests/support/real_data.h"
 
@@ -30,7 +32,7 @@ using namespace skerry::bench;
 constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
-    "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest; beside InfluxDB where it is there\n"
+    "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -73,7 +75,8 @@ std::vector<Measurement> measurements_of(const std::string& area) {
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
-            {"durable_batches", durable_batches}};
+            {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
+            {"device_bytes", device_bytes}};
   }
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
@@ -81,6 +84,7 @@ std::vector<Measurement> measurements_of(const std::string& area) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "--open-store") == 0) return open_store_and_report(argv[2]);  // a child of the figure "open"
   std::string area, only;
   fs::path json;
   Size size = Size::full;
