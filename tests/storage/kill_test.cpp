@@ -124,16 +124,23 @@ void drain(Store& store, Random& random, Truth& truth) {
   }
   REQUIRE(seq >= truth.hub_read);
   truth.hub_read = seq;
-  truth.hub_seq += random.below(seq - truth.hub_seq + 1);
+  truth.hub_seq = seq - random.below(std::min<uint64_t>(seq - truth.hub_seq, 100) + 1);
   if (truth.hub_seq > 0) REQUIRE(store.outbox_acknowledge(OutboxClass::telemetry, truth.hub_seq).ok());
 }
 
-class Chunks final : public RecordVisitor {
- public:
-  bool chunk(const ChunkHeader&) override { return ++count > 0; }
-  Status rows(const Batch&, size_t, size_t) override { return {}; }
-  size_t count = 0;
-};
+// Bytes that are sealed in chunks, once the store has counted them after its start.
+uint64_t sealed_bytes(Store& store) {
+  while (true) {
+    uint64_t sum = 0;
+    bool counted = true;
+    for (const StreamInfo& info : *store.streams()) {
+      counted = counted && info.counted;
+      sum += info.chunk_bytes;
+    }
+    if (counted) return sum;
+    store.step();
+  }
+}
 
 void check(const Store& store, const Truth& truth) {
   uint64_t effects = 0;
@@ -189,11 +196,13 @@ TEST_CASE("kill: the writer", "[.]") {
 }
 
 TEST_CASE("kill: 200 times SIGKILL lose nothing that was acknowledged by any rule, repeat nothing and leave no hole in the outbox") {
-  TempDir folder;
+  // SIGKILL takes nothing from the kernel, so a folder in memory says as much and each round has time for more.
+  const std::filesystem::path memory = "/dev/shm";
+  const TempDir folder(::access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path());
   const std::string path = folder / "store";
   Random random(Catch::rngSeed());
   Truth truth;
-  size_t chunks = 0;
+  uint64_t sealed = 0;
   for (int round = 1; round <= kRounds; ++round) {
     run_and_kill(path, random, truth);
     SimClock clock;
@@ -201,14 +210,10 @@ TEST_CASE("kill: 200 times SIGKILL lose nothing that was acknowledged by any rul
     INFO((store.ok() ? "" : store.error().message));
     REQUIRE(store.ok());
     drain(**store, random, truth);
-    if (round % 20 != 0) continue;
+    if (round % 40 != 0) continue;
     check(**store, truth);
-    for (const StreamInfo& info : *(*store)->streams()) {
-      Chunks counted;
-      REQUIRE((*store)->scan(info.series, {}, {}, counted).ok());
-      chunks = std::max(chunks, counted.count);
-    }
+    sealed = std::max(sealed, sealed_bytes(**store));
   }
-  CHECK(chunks > 10);
+  CHECK(sealed > 100'000);
   for (const auto& of_thread : truth.acknowledged) CHECK(of_thread.size() > kRounds);
 }
