@@ -17,7 +17,8 @@ Result<std::vector<Figure>> open_large(Size size, const Places& places);
 int open_store_and_report(const std::filesystem::path& store);
 
 // storage.device_bytes_per_sealed_byte: bytes handed to the file system (Store::wear) for a day of a nine-axis sensor at 100 Hz that comes
-// in batches of a second by the rule `interval`, on a simulated clock, beside the chunks and index it becomes.
+// in batches of a second by the rule `interval`, on a simulated clock, beside the chunks and index it becomes. Not counted: the rest of the
+// page that a sync writes when its tail of the log fills it only in part.
 Result<std::vector<Figure>> device_bytes(Size size, const Places& places);
 
 }  // namespace skerry::bench
