@@ -92,6 +92,7 @@ Result<std::vector<Figure>> open_large(Size size, const Places&) {
   std::vector<Figure> figures = {{"storage.open_ms", 0, "ms", 300, Better::lower}, {"storage.open_rss_mb", 0, "MB", 32, Better::lower}};
   SKERRY_ASSIGN(const DiskFolder folder, DiskFolder::make("open"));
   SKERRY_TRY(build_large(folder / "store", full ? kValues : kValues / 100, full ? kPredictions : kPredictions / 100));
+  fs::create_directories(folder / "log");
   std::vector<double> milliseconds, megabytes;
   for (int round = 0; round < (full ? 5 : 1); ++round) {
     SKERRY_ASSIGN(auto child, e2e::Process::start("skerry-bench", {"--open-store", (folder / "store").string()}, folder / "log"));
