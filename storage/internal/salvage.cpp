@@ -7,13 +7,15 @@
 #include <fstream>
 #include <set>
 
+#include "storage/internal/state.h"
+
 namespace skerry::storage::internal {
 namespace {
 
 namespace fs = std::filesystem;
 
 constexpr size_t kReadersMax = 32;         // tables that are kept open
-constexpr size_t kUnlistedRowsAsked = 1000;  // of tables that the manifest does not know
+constexpr size_t kUnlistedRowsAsked = 1000;  // of a table that the manifest does not know
 
 class NoLog final : public rocksdb::Logger {
  public:
@@ -99,7 +101,7 @@ Status Salvage::start() {
   std::optional<std::string> cut;
   if (opened.ok()) {
     SKERRY_TRY(list_tables(Verify::no));
-    cut = unlisted_rows();
+    cut = cut_manifest();
   } else if (opened.IsNoSpace()) {
     return error(opened);
   }
@@ -163,29 +165,49 @@ fs::path Salvage::release() {
   return scratch() / "db";
 }
 
-// A manifest that lost its end looks like an older one: the tables that it does not list hold rows that nobody knows. What an
-// interrupted flush or merge left behind is known: its rows are in the log, or in the tables that were merged.
-std::optional<std::string> Salvage::unlisted_rows() {
-  uint64_t newest = 0, rows = 0, unknown = 0, files = 0;
+// A manifest that lost its end looks like an older one: it lists tables that were merged and are gone, or does not list those that hold what
+// nobody else has. What an interrupted flush or merge left behind is known: it is in the log, or in the tables that were merged.
+std::optional<std::string> Salvage::cut_manifest() const {
+  uint64_t newest = 0, unlisted = 0, news = 0, missing = 0;
   std::set<std::string> live;
+  std::error_code ignored;
   for (const SalvageTable& table : tables_) {
     live.insert(table.name);
     newest = std::max(newest, number_of(table.name));
+    missing += !fs::exists(options_.path / table.name, ignored);
   }
   for (const fs::path& file : files_of(options_.path)) {
-    if (!is_table(file) || live.contains(file.filename()) || number_of(file) <= newest) continue;
+    if (!is_table(file) || live.contains(file.filename())) continue;
     auto table = open_table(file, table_options(kMeta));
     if (!table.ok() || !(*table)->GetTableProperties()) continue;
     const auto family = family_of((*table)->GetTableProperties()->column_family_name);
     if (!family) continue;
-    ++files;
-    for (TableRows row(*table); row.valid() && rows < kUnlistedRowsAsked; row.next(), ++rows) {
-      std::string value;
-      unknown += db_->Get({}, handles_[*family], slice(row.key()), &value).IsNotFound();
-    }
+    ++unlisted;
+    news += number_of(file) > newest && has_news(*family, *table);
   }
-  if (unknown * 2 <= rows) return std::nullopt;
-  return fmt::format("it does not list {} tables that hold rows", files);
+  if (missing > 0 && unlisted > 0) return fmt::format("it lists {} tables that are not there, and not {} that are", missing, unlisted);
+  if (news == 0) return std::nullopt;
+  return fmt::format("it does not list {} tables that hold what is nowhere else", news);
+}
+
+// Chunks and their rows are never in the log, so those of an interrupted flush look new; their blocks are still there.
+bool Salvage::has_news(Family f, const std::shared_ptr<rocksdb::SstFileReader>& table) const {
+  if (f == kChunks || f == kIndex) return false;
+  TableRows row(table);
+  std::string value;
+  if (f == kMeta) {  // every commit writes the counters
+    if (!row.seek(key::counters()) || !row.valid() || row.key() != key::counters()) return false;
+    StateLoader theirs, ours;
+    if (!theirs.add(row.key(), row.value()).ok()) return false;
+    const rocksdb::Status known = db_->Get({}, handles_[kMeta], key::counters(), &value);
+    if (known.ok() && !ours.add(key::counters(), value).ok()) return false;
+    return theirs.finish().counters.block > ours.finish().counters.block;
+  }
+  uint64_t rows = 0, unknown = 0;
+  for (; row.valid() && rows < kUnlistedRowsAsked; row.next(), ++rows) {
+    unknown += db_->Get({}, handles_[f], slice(row.key()), &value).IsNotFound();
+  }
+  return unknown * 2 > rows;
 }
 
 Status Salvage::rebuild_manifest(const std::string& why) {

@@ -73,7 +73,8 @@ class Salvage {
   Status link_files(const std::function<bool(const std::filesystem::path&)>& wanted);
   rocksdb::Status open_database(bool read_only);
   void close_database();
-  std::optional<std::string> unlisted_rows();
+  std::optional<std::string> cut_manifest() const;  // why it looks cut
+  bool has_news(Family f, const std::shared_ptr<rocksdb::SstFileReader>& table) const;
   enum class Verify : uint8_t { no, yes };
   Status list_tables(Verify verifying);
   void verify(SalvageTable& table);
