@@ -2,6 +2,7 @@
 #include "storage/internal/row_check.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/clock.h"
 #include "storage/chunk.h"
@@ -14,6 +15,15 @@ namespace {
 
 constexpr uint64_t kProgressRows = 4096;
 constexpr size_t kRunKeyBytes = 20;
+
+template <typename Run>
+bool take_apart(std::string_view key, Run& out) {
+  Reader in(key);
+  out.series = __builtin_bswap32(in.fixed32());
+  out.first_ns = in.key_time();
+  out.number = in.key64();
+  return in.done() && out.series >= 1 && out.series <= kSeriesMax;
+}
 
 std::string hex(std::string_view bytes) {
   std::string out;
@@ -177,19 +187,6 @@ SeriesSeen& RowCheck::seen(const Run& run, const Batch& batch, size_t bytes) {
   return s;
 }
 
-namespace {
-
-template <typename Run>
-bool take_apart(std::string_view key, Run& out) {
-  Reader in(key);
-  out.series = __builtin_bswap32(in.fixed32());
-  out.first_ns = in.key_time();
-  out.number = in.key64();
-  return in.done() && out.series >= 1 && out.series <= kSeriesMax;
-}
-
-}  // namespace
-
 Status RowCheck::head_row(std::string_view key, std::string_view value) {
   Run run;
   if (!take_apart(key, run)) return bad_row(kHead, key, value, DamageKind::row, "its key is none of the store's");
@@ -253,7 +250,46 @@ Status RowCheck::chunk_row(std::string_view key, std::string_view value) {
   return bad_row(kChunks, key, value, DamageKind::index_lost, "another chunk has its place in the index");
 }
 
-// Which blocks it was made of is lost with the row: the outbox has its records as one block.
+Status RowCheck::find_places() {
+  if (places_) return {};
+  places_.emplace();
+  SKERRY_TRY(store_.each(kOutbox, [&](std::string_view, std::string_view value) -> Status {
+    Run run;
+    auto row = decode_row(value);
+    if (!row.ok() || row->refers != Refers::block || !take_apart(row->data, run)) return {};
+    if (row->span_ns > static_cast<uint64_t>(INT64_MAX) - static_cast<uint64_t>(std::max<int64_t>(run.first_ns, 0))) return {};
+    places_->push_back({run.series, run.first_ns, run.first_ns + static_cast<int64_t>(row->span_ns), run.number, row->records});
+    return {};
+  }));
+  std::sort(places_->begin(), places_->end(),
+            [](const auto& a, const auto& b) { return std::tie(a.series, a.first_ns) < std::tie(b.series, b.first_ns); });
+  return {};
+}
+
+// Which blocks a chunk was made of is lost with its row, but for those that the outbox waits for: they are found by their times. What lies
+// between them counts as the block that the chunk begins with.
+std::vector<BlockPart> RowCheck::parts_of(const Run& run, const std::vector<int64_t>& times) {
+  std::vector<BlockPart> parts;
+  const auto end_at = [&](size_t row, uint64_t number) {
+    if (row > (parts.empty() ? 0 : parts.back().end_row)) parts.push_back({number, static_cast<uint32_t>(row)});
+  };
+  const int64_t week = span_start(run.first_ns, kWeekNs);
+  auto place = std::lower_bound(places_->begin(), places_->end(), std::make_pair(run.series, week),
+                                [](const WaitingPlace& p, const auto& to) { return std::tie(p.series, p.first_ns) < std::tie(to.first, to.second); });
+  for (; place != places_->end() && place->series == run.series && place->first_ns <= times.back(); ++place) {
+    const auto from = static_cast<size_t>(std::lower_bound(times.begin(), times.end(), place->first_ns) - times.begin());
+    const auto to = static_cast<size_t>(std::upper_bound(times.begin(), times.end(), place->last_ns) - times.begin());
+    const bool inside = place->first_ns >= times.front() && place->last_ns <= times.back();
+    const bool fits = to > from && (inside ? to - from == place->records : to - from < place->records);
+    if (!fits || from < (parts.empty() ? 0 : parts.back().end_row)) continue;  // a late block: it is in a chunk of its own
+    end_at(from, run.number);
+    end_at(to, place->number);
+    waiting_.found(place->number, static_cast<uint32_t>(to - from));
+  }
+  end_at(times.size(), run.number);
+  return parts;
+}
+
 Status RowCheck::index_anew(std::string_view key, std::string_view value) {
   Run run;
   Reader generation(key);
@@ -267,11 +303,11 @@ Status RowCheck::index_anew(std::string_view key, std::string_view value) {
   SealedRow row;
   row.generation = number;
   row.chunk_bytes = value.size();
-  row.blocks = {{run.number, static_cast<uint32_t>(batch->rows())}};
+  SKERRY_TRY(find_places());
+  row.blocks = parts_of(run, batch->times);
   row.header = chunk_header_bytes(value);
   const std::string encoded = encode_row(row);
   ++seen(run, *batch, value.size() + encoded.size()).chunks;
-  waiting_.found(run.number, static_cast<uint32_t>(batch->rows()));
   records_lost_ = true;
   FsckDamage where{DamageKind::index_lost, kFamilyNames[kChunks], describe(kChunks, key), name_of(run.series), {}, "the index has no row about it"};
   where.range = {run.first_ns, batch->times.back() == INT64_MAX ? INT64_MAX : batch->times.back() + 1};

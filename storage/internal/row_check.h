@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -40,6 +41,14 @@ class WaitingBlocks {
  private:
   std::vector<uint64_t> wanted_;
   std::vector<uint32_t> records_;
+};
+
+// Where a block lay that the outbox waits for.
+struct WaitingPlace {
+  uint32_t series = 0;
+  int64_t first_ns = 0, last_ns = 0;
+  uint64_t number = 0;
+  uint32_t records = 0;
 };
 
 struct SeriesSeen {
@@ -90,6 +99,8 @@ class RowCheck {
   Status model_row(std::string_view key, std::string_view value);
   Status outbox_row(std::string_view key, std::string_view value);
 
+  Status find_places();
+  std::vector<BlockPart> parts_of(const Run& run, const std::vector<int64_t>& times);
   Status index_anew(std::string_view key, std::string_view value);
   Status prediction_row(std::string_view key, std::string_view value);
   Status example_itself(std::string_view key, std::string_view value);
@@ -121,6 +132,7 @@ class RowCheck {
   uint64_t rows_ = 0;
   bool records_lost_ = false;
   WaitingBlocks waiting_;
+  std::optional<std::vector<WaitingPlace>> places_;  // by series and time; read when the index lost something
   std::set<std::string> lost_chunks_;  // keys in chunks
   std::map<uint32_t, SeriesSeen> seen_;
   Counters newest_{0, 0, 0, 0};

@@ -572,6 +572,34 @@ TEST_CASE("fsck: a chunk without its index row is taken in again, an index row w
   CHECK(lost <= 400);
 }
 
+TEST_CASE("fsck: without any index the chunks are taken in again, and the outbox gives what it gave") {
+  World& w = world();
+  const fs::path path = w.copy("index");
+  const auto waiting = [&](const fs::path& from) {
+    auto items = w.open(from)->outbox_read(OutboxClass::telemetry, 0, UINT64_MAX);
+    REQUIRE(items.ok());
+    return *items;
+  };
+  const auto before = waiting(path);
+  {
+    Raw raw(w.at(path));
+    std::vector<std::string> keys;
+    auto it = raw.db->iterate(in::kIndex);
+    for (it->SeekToFirst(); it->Valid(); it->Next()) keys.push_back(it->key().ToString());
+    for (const std::string& key : keys) raw.remove(in::kIndex, key);
+  }
+  FsckReport report;
+  CHECK(repair(w, path, &report) == 0);
+  INFO(text_of(report));
+  CHECK(report.outbox_holes == 0);
+  const auto after = waiting(path);
+  REQUIRE(after.size() >= before.size());
+  for (size_t i = 0; i < before.size(); ++i) {
+    CHECK(after[i].payload == before[i].payload);
+    CHECK(after[i].records == before[i].records);
+  }
+}
+
 TEST_CASE("fsck: outbox entries that are lost come as empty blocks") {
   World& w = world();
   const fs::path path = w.copy("holes");
