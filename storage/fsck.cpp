@@ -91,7 +91,7 @@ Status export_records(Options options, const fs::path& folder, const FsckRequest
   return fail(Code::not_found, "no series {} in the store: leave the name away to export all", request.export_series);
 }
 
-Status quarantine_tables(const Salvage& store, Quarantine& quarantine) {
+Status quarantine_files(const Salvage& store, Quarantine& quarantine) {
   for (const SalvageTable& table : store.tables()) {
     std::error_code ignored;
     if (table.damage.empty() || !fs::exists(table.path, ignored)) continue;
@@ -99,12 +99,18 @@ Status quarantine_tables(const Salvage& store, Quarantine& quarantine) {
                                          table.family_known ? kFamilyNames[table.family] : "(not known)", table.bytes, table.damage);
     SKERRY_TRY(quarantine.add_file(table.path, what));
   }
-  if (!store.manifest_damage()) return {};
+  for (const fs::path& table : store.unlisted()) {
+    SKERRY_TRY(quarantine.add_file(table, "A table file that the store's list of tables does not name, as an interrupted flush leaves it."));
+  }
+  if (!store.manifest_damage() && store.log_damage().empty()) return {};
   std::error_code failed;
   for (auto it = fs::directory_iterator(store.options().path, failed); !failed && it != fs::directory_iterator(); it.increment(failed)) {
     const std::string name = it->path().filename();
-    if (!it->is_regular_file(failed) || (name != "CURRENT" && !name.starts_with("MANIFEST-"))) continue;
-    SKERRY_TRY(quarantine.add_file(it->path(), fmt::format("The list of tables of the store, or what names it: {}.", *store.manifest_damage())));
+    if (!it->is_regular_file(failed)) continue;
+    const bool list = store.manifest_damage() && (name == "CURRENT" || name.starts_with("MANIFEST-"));
+    const bool log = !store.log_damage().empty() && name.ends_with(".log");
+    if (list) SKERRY_TRY(quarantine.add_file(it->path(), "The list of tables of the store, or what names it: " + *store.manifest_damage()));
+    if (log) SKERRY_TRY(quarantine.add_file(it->path(), "A log of the store that cannot be read to its end: " + store.log_damage().front()));
   }
   return {};
 }
@@ -146,6 +152,9 @@ Result<FsckReport> fsck(const Options& options, const FsckRequest& request) {
   SKERRY_ASSIGN(const bool resumed, resume_install(options.path));
   SKERRY_ASSIGN(const auto store, Salvage::open(options, request.progress));
   SKERRY_ASSIGN(FsckReport report, check_only(*store, request));
+  for (const std::string& dropped : store->log_damage()) {
+    report.notes.push_back(fmt::format("a log cannot be read to its end, as after a power cut; what was written behind it is not there ({})", dropped));
+  }
   if (resumed) report.notes.push_back("a repair that was interrupted earlier is finished now");
   if (report.clean() || (!request.repair && !request.export_to)) {
     if (!report.clean() || !request.export_to) return report;
@@ -162,7 +171,7 @@ Result<FsckReport> fsck(const Options& options, const FsckRequest& request) {
   SKERRY_TRY(rebuild->finish());
   if (request.export_to) SKERRY_TRY(export_records(options, rebuild->folder(), request));
   if (!request.repair) return report;
-  SKERRY_TRY(quarantine_tables(*store, quarantine));
+  SKERRY_TRY(quarantine_files(*store, quarantine));
   SKERRY_TRY(write_report(report, quarantine.folder()));
   SKERRY_TRY(quarantine.finish());
   SKERRY_TRY(install(options.path, rebuild->folder()));

@@ -26,12 +26,22 @@ Status move_to(const fs::path& from, const fs::path& to) {
   return failed ? Status(cannot("rename", from, failed)) : Status();
 }
 
-// Files of a database in a folder; its LOCK stays where it is, because it is held.
+// LOCK is not among them, because it is held; whatever else somebody put into the folder stays.
+bool of_database(const std::string& name) {
+  for (const char* ending : {".sst", ".ldb", ".log", ".dbtmp"}) {
+    if (name.ends_with(ending)) return true;
+  }
+  for (const char* beginning : {"MANIFEST-", "OPTIONS-", "LOG.old."}) {
+    if (name.starts_with(beginning)) return true;
+  }
+  return name == "CURRENT" || name == "IDENTITY" || name == "LOG";
+}
+
 Result<std::vector<fs::path>> files_of(const fs::path& folder) {
   std::vector<fs::path> out;
   std::error_code failed;
   for (auto it = fs::directory_iterator(folder, failed); !failed && it != fs::directory_iterator(); it.increment(failed)) {
-    if (it->is_regular_file(failed) && it->path().filename() != "LOCK") out.push_back(it->path());
+    if (it->is_regular_file(failed) && of_database(it->path().filename())) out.push_back(it->path());
   }
   if (failed) return cannot("list", folder, failed);
   return out;

@@ -4,7 +4,9 @@
 #include <rocksdb/table_properties.h>
 
 #include <algorithm>
-#include <fstream>
+#include <cstdarg>
+#include <cstdio>
+#include <mutex>
 #include <set>
 
 #include "storage/internal/state.h"
@@ -15,11 +17,29 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadersMax = 32;         // tables that are kept open
+constexpr size_t kMessagesMax = 16;
 constexpr size_t kUnlistedRowsAsked = 1000;  // of a table that the manifest does not know
 
-class NoLog final : public rocksdb::Logger {
+// Takes RocksDB's messages, of which none is written, and keeps those about logs that it cannot read to their end.
+class Messages final : public rocksdb::Logger {
  public:
-  void Logv(const char*, va_list) override {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    char line[512];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    const std::string text = line;
+    if (text.find(": dropping ") == std::string::npos) return;
+    std::lock_guard lock(mutex_);
+    if (kept_.size() < kMessagesMax) kept_.push_back(text);
+  }
+  std::vector<std::string> kept() const {
+    std::lock_guard lock(mutex_);
+    return kept_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> kept_;
 };
 
 bool is_table(const fs::path& path) { return path.extension() == ".sst" || path.extension() == ".ldb"; }
@@ -46,7 +66,7 @@ std::optional<Family> family_of(const std::string& name) {
 
 rocksdb::DBOptions tool_options(const Options& options, rocksdb::Env* env) {
   rocksdb::DBOptions db = database_options(options, env);
-  db.info_log = std::make_shared<NoLog>();
+  db.info_log = std::make_shared<Messages>();
   db.paranoid_checks = false;  // a missing table is met when it is read
   db.max_background_jobs = 1;
   return db;
@@ -148,6 +168,7 @@ rocksdb::Status Salvage::open_database(bool read_only) {
   rocksdb::Status status = read_only ? rocksdb::DB::OpenForReadOnly(how, path, families_, &handles_, &db)
                                      : rocksdb::DB::Open(how, path, families_, &handles_, &db);
   if (status.ok()) db_.reset(db);
+  log_damage_ = static_cast<const Messages&>(*how.info_log).kept();
   return status;
 }
 
@@ -158,6 +179,14 @@ void Salvage::close_database() {
   handles_.clear();
   db_->Close();
   db_.reset();
+}
+
+std::vector<fs::path> Salvage::unlisted() const {
+  std::set<std::string> listed;
+  for (const SalvageTable& table : tables_) listed.insert(table.name);
+  std::vector<fs::path> out = files_of(options_.path);
+  std::erase_if(out, [&](const fs::path& file) { return !is_table(file) || listed.contains(file.filename()); });
+  return out;
 }
 
 fs::path Salvage::release() {
@@ -241,6 +270,7 @@ Status Salvage::rebuild_manifest(const std::string& why) {
   how.create_if_missing = how.create_missing_column_families = true;
   rocksdb::Status status = rocksdb::RepairDB((scratch() / "db").string(), how, families);
   if (status.ok()) status = open_database(/*read_only=*/false);
+  log_damage_ = static_cast<const Messages&>(*how.info_log).kept();  // the logs are tables now
   if (!status.ok()) {
     if (status.IsNoSpace()) return error(status);
     return fail(Code::corrupt, "the store {} cannot be put together again: {}", options_.path.string(), status.ToString());

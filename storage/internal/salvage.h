@@ -53,6 +53,10 @@ class Salvage {
   const std::vector<SalvageTable>& tables() const { return tables_; }
   const std::optional<std::string>& manifest_damage() const { return manifest_damage_; }
   bool damaged(Family f) const { return damaged_[f]; }
+  // Tables that the manifest does not list, as an interrupted flush leaves them.
+  std::vector<std::filesystem::path> unlisted() const;
+  // Logs with bytes in the middle that cannot be read; what is behind them is not there.
+  const std::vector<std::string>& log_damage() const { return log_damage_; }
 
   using Row = std::function<Status(std::string_view key, std::string_view value)>;
   // Every row that can be read, in the order of the keys. Error: of `row`, unavailable.
@@ -98,6 +102,7 @@ class Salvage {
   std::vector<SalvageTable> tables_, left_out_;
   std::array<bool, kFamilyCount> damaged_{};
   std::optional<std::string> manifest_damage_;
+  std::vector<std::string> log_damage_;
   mutable std::map<std::string, std::shared_ptr<rocksdb::SstFileReader>> readers_;
 };
 

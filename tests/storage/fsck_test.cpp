@@ -1,6 +1,4 @@
 // Damaged stores, checked and repaired: what was not hit is served afterwards, what was lost was named, and nothing damaged is thrown away.
-#include <rocksdb/db.h>
-
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <set>
@@ -458,6 +456,27 @@ TEST_CASE("fsck: tables that an interrupted flush left behind are no damage") {
   INFO(text_of(report));
   CHECK(report.clean());
   CHECK(repair(w, before) == 0);
+}
+
+TEST_CASE("fsck: a log that cannot be read to its end is named, and put aside by a repair") {
+  World& w = world();
+  const fs::path path = w.copy("log");
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 300) flip_bit(entry.path(), 200);
+  }
+  std::ofstream(path / "note.txt") << "of a person";
+  FsckReport report = run(w.at(path));
+  CHECK(report.clean());  // a power cut leaves the same
+  REQUIRE(report.notes.size() == 1);
+  INFO(report.notes[0]);
+  fs::remove(path / "CURRENT");
+  report = run(w.at(path), {.repair = true});
+  CHECK(report.repaired);
+  const auto put_aside = fs::directory_iterator(report.quarantine);
+  CHECK(std::count_if(begin(put_aside), end(put_aside), [](const auto& entry) { return entry.path().extension() == ".log"; }) >= 1);
+  CHECK(run(w.at(path)).clean());
+  CHECK(fs::exists(path / "note.txt"));
+  CHECK(!w.open(path)->read({"a", {}}, {}, 1 << 20)->times.empty());
 }
 
 TEST_CASE("fsck: a lost list of tables together with a damaged table") {
