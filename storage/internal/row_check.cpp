@@ -155,17 +155,20 @@ void RowCheck::report_tables() {
     if (table.gaps.empty()) found({DamageKind::table, family, table.name, "", {}, table.damage + " (all its rows can be read)"});
     for (const Gap& gap : table.gaps) {
       FsckDamage damage{DamageKind::table, family, table.name, "", {}, ""};
-      const std::string from = gap.from.empty() ? table.smallest : gap.from, to = gap.to_end ? table.largest : gap.to;
-      damage.reason = fmt::format("{}; lost from {} to {}", gap.reason, from.empty() ? "its beginning" : describe(table.family, from),
+      const std::string from = gap.after.empty() ? table.smallest : gap.after, to = gap.to_end ? table.largest : gap.before;
+      damage.reason = fmt::format("{}; lost between {} and {}", gap.reason, from.empty() ? "its beginning" : describe(table.family, from),
                                   to.empty() ? "its end" : describe(table.family, to));
       FsckDamage end;
       affected(table.family, from, damage);
       affected(table.family, to, end);
-      if (damage.series != end.series || gap.to_end) {  // of more than one series, or nobody knows to where
+      const auto series = state_.series.find(damage.series);
+      const size_t prefix = table.family == kChunks ? sizeof(uint64_t) + sizeof(uint32_t) : 0;  // other series lie between generations
+      if (from.compare(0, prefix, to, 0, prefix) != 0 || damage.series != end.series || gap.to_end || series == state_.series.end()) {  // of several series, or nobody knows to where
         damage.series.clear();
         damage.range = {};
-      } else if (end.range.from_ns > damage.range.from_ns) {
-        damage.range.to_ns = end.range.from_ns;
+      } else {  // a block that begins before the end of the gap may reach over it
+        const uint64_t room = static_cast<uint64_t>(INT64_MAX) - static_cast<uint64_t>(end.range.from_ns);
+        damage.range.to_ns = end.range.from_ns + static_cast<int64_t>(std::min({series->second.span_max_ns, room, static_cast<uint64_t>(kWeekNs)}));
       }
       found(std::move(damage));
     }

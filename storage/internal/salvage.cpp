@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadersMax = 32;         // tables that are kept open
+constexpr size_t kRepairAttempts = 256;
 constexpr size_t kMessagesMax = 16;
 constexpr size_t kUnlistedRowsAsked = 1000;  // of a table that the manifest does not know
 
@@ -268,14 +269,43 @@ Status Salvage::rebuild_manifest(const std::string& why) {
   auto families = families_;
   rocksdb::DBOptions how = tool_options(options_, env_.get());
   how.create_if_missing = how.create_missing_column_families = true;
-  rocksdb::Status status = rocksdb::RepairDB((scratch() / "db").string(), how, families);
-  if (status.ok()) status = open_database(/*read_only=*/false);
+  rocksdb::Status status;
+  for (size_t attempt = 0; attempt < kRepairAttempts; ++attempt) {
+    status = rocksdb::RepairDB((scratch() / "db").string(), how, families);
+    if (status.ok()) status = open_database(/*read_only=*/false);
+    if (status.ok() || !leave_out(status)) break;
+    tell("building the list of tables anew", attempt + 1, 0);
+  }
   log_damage_ = static_cast<const Messages&>(*how.info_log).kept();  // the logs are tables now
   if (!status.ok()) {
     if (status.IsNoSpace()) return error(status);
     return fail(Code::corrupt, "the store {} cannot be put together again: {}", options_.path.string(), status.ToString());
   }
   return list_tables(Verify::yes);
+}
+
+// RepairDB puts all tables into level 0, where RocksDB with assertions refuses two whose sequence numbers overlap, as those have that came of
+// one merge. The older of the two is read beside the database then.
+bool Salvage::leave_out(const rocksdb::Status& refused) {
+  const std::string text = refused.ToString();
+  const size_t at = text.find("L0 file #");
+  unsigned long long first = 0, second = 0;
+  if (at == std::string::npos || std::sscanf(text.c_str() + at, "L0 file #%llu with seqno %*u %*u vs. file #%llu", &first, &second) != 2) return false;
+  SalvageTable table;
+  table.newest = std::min(first, second);
+  table.name = fmt::format("{:06}.sst", table.newest);
+  table.path = scratch() / table.name;
+  table.in_database = false;
+  std::error_code failed;
+  fs::rename(scratch() / "db" / table.name, table.path, failed);
+  if (failed) return false;
+  table.bytes = fs::file_size(table.path, failed);
+  auto opened = open_table(table.path, table_options(kMeta));
+  const auto known = opened.ok() && (*opened)->GetTableProperties() ? family_of((*opened)->GetTableProperties()->column_family_name) : std::nullopt;
+  if (!known) return false;
+  table.family = *known;
+  left_out_.push_back(std::move(table));
+  return true;
 }
 
 Status Salvage::list_tables(Verify verifying) {
@@ -305,7 +335,7 @@ Status Salvage::list_tables(Verify verifying) {
   }
   for (const SalvageTable& table : left_out_) tables_.push_back(table);
   for (SalvageTable& table : tables_) {
-    if (!table.damage.empty() && table.family_known) damaged_[table.family] = true;
+    if ((!table.damage.empty() || !table.in_database) && table.family_known) damaged_[table.family] = true;
   }
   return {};
 }

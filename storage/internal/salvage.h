@@ -52,6 +52,7 @@ class Salvage {
 
   const std::vector<SalvageTable>& tables() const { return tables_; }
   const std::optional<std::string>& manifest_damage() const { return manifest_damage_; }
+  // Tables of the family have to be read one by one.
   bool damaged(Family f) const { return damaged_[f]; }
   // Tables that the manifest does not list, as an interrupted flush leaves them.
   std::vector<std::filesystem::path> unlisted() const;
@@ -74,6 +75,7 @@ class Salvage {
   Salvage() = default;
   Status start();
   Status rebuild_manifest(const std::string& why);
+  bool leave_out(const rocksdb::Status& refused);
   Status link_files(const std::function<bool(const std::filesystem::path&)>& wanted);
   rocksdb::Status open_database(bool read_only);
   void close_database();

@@ -79,14 +79,13 @@ void TableRows::next() {
   std::string after(key());
   it_->Next();
   valid_ = it_->Valid();
-  if (valid_ || it_->status().ok()) return;
-  after.push_back('\0');  // the smallest key behind it
-  step_over(std::move(after));
+  if (!valid_ && !it_->status().ok()) step_over(std::move(after));
 }
 
 // The largest key that cannot be sought, found byte by byte; everything above it, up to the next damage, can.
-void TableRows::step_over(std::string from) {
-  Gap gap{from, {}, true, it_->status().ToString()};
+void TableRows::step_over(std::string after) {
+  const std::string from = after + '\0';  // the smallest key behind it
+  Gap gap{std::move(after), {}, true, it_->status().ToString()};
   if (gaps_.size() < kGapsMax && seek(std::string(kKeyBytesMax, '\xff'))) {
     const auto lost = [&](const std::string& key) { return key <= from || !seek(key); };
     std::string last;
@@ -100,7 +99,7 @@ void TableRows::step_over(std::string from) {
     }
     seek(last + '\0');
     gap.to_end = !it_->Valid();
-    if (it_->Valid()) gap.to = std::string(key());
+    if (it_->Valid()) gap.before = std::string(key());
   } else {
     it_.reset(rocksdb::NewEmptyIterator());
   }

@@ -23,9 +23,10 @@ namespace skerry::storage::internal {
 // Error: corrupt, not_found, unavailable.
 Status check_footer(const std::filesystem::path& table);
 
-struct Gap {           // rows that cannot be read: keys in [from, to)
-  std::string from, to;
-  bool to_end = false;  // nothing after it either; `to` is empty
+struct Gap {               // rows that cannot be read
+  std::string after;       // the last key before them; empty: from the beginning
+  std::string before;      // the first key behind them
+  bool to_end = false;     // nothing behind them can be read; `before` is empty
   std::string reason;
 };
 
@@ -42,7 +43,7 @@ class TableRows {
   const std::vector<Gap>& gaps() const { return gaps_; }
 
  private:
-  void step_over(std::string from);
+  void step_over(std::string after);
 
   std::shared_ptr<rocksdb::SstFileReader> table_;
   std::unique_ptr<rocksdb::Iterator> it_;
