@@ -1,5 +1,7 @@
 #include "storage/internal/rebuild.h"
 
+#include <algorithm>
+
 #include "storage/internal/sealed_row.h"
 #include "storage/internal/state.h"
 
@@ -9,6 +11,23 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kBatchBytes = 1 << 20;
+constexpr int kLevelWithoutOverlap = 6;
+
+// Tables of chunks that can be taken over. Without a manifest their levels are not known, nor which was merged into which: then those
+// that do not overlap; the rows of the others are written.
+std::vector<const SalvageTable*> whole_tables(const Salvage& from) {
+  std::vector<const SalvageTable*> out;
+  for (const SalvageTable& table : from.tables()) {
+    if (table.family == kChunks && table.family_known && table.damage.empty() && table.in_database) out.push_back(&table);
+  }
+  if (!from.manifest_damage()) return out;
+  std::sort(out.begin(), out.end(), [](const auto* a, const auto* b) { return a->smallest < b->smallest; });
+  std::vector<const SalvageTable*> apart;
+  for (const SalvageTable* table : out) {
+    if (apart.empty() || table->smallest > apart.back()->largest) apart.push_back(table);
+  }
+  return apart;
+}
 
 }  // namespace
 
@@ -66,11 +85,11 @@ Status Rebuild::import_chunks(const rocksdb::ColumnFamilyOptions& options) {
   if (failed) return fail(Code::unavailable, "cannot make {}: {}", links.string(), failed.message());
   rocksdb::ExportImportFilesMetaData tables;
   tables.db_comparator_name = rocksdb::BytewiseComparator()->Name();
-  for (const SalvageTable& table : from_.tables()) {
-    if (table.family != kChunks || !table.family_known || !table.damage.empty() || !table.in_database) continue;
-    SKERRY_TRY(link_or_copy(table.path, links / table.name));
-    tables.files.push_back(table.live);
+  for (const SalvageTable* table : whole_tables(from_)) {
+    SKERRY_TRY(link_or_copy(table->path, links / table->name));
+    tables.files.push_back(table->live);
     tables.files.back().db_path = tables.files.back().directory = links.string();
+    if (from_.manifest_damage()) tables.files.back().level = kLevelWithoutOverlap;
   }
   rocksdb::ColumnFamilyHandle* handle = nullptr;
   rocksdb::ImportColumnFamilyOptions how;

@@ -312,7 +312,8 @@ Status Salvage::list_tables(Verify verifying) {
   std::vector<rocksdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);
   tables_.clear();
-  damaged_.fill(false);
+  // Tables from before and after a merge hold the same versions of rows; RocksDB's iterators abort on that, its point reads do not.
+  damaged_.fill(manifest_damage_.has_value());
   uint64_t done = 0;
   for (const auto& file : files) {
     SalvageTable table;

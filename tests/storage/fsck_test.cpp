@@ -398,7 +398,7 @@ TEST_CASE("fsck: a lost or cut list of tables is built anew, and nothing is lost
     FsckReport report;
     CHECK(repair(w, path, &report) == 0);
     INFO(text_of(report));
-    CHECK(report.damage_by_kind.contains(DamageKind::manifest));
+    if (how != "most") CHECK(report.damage_by_kind.contains(DamageKind::manifest));  // its last entries may be ones that nothing depends on
   }
 }
 
@@ -475,6 +475,24 @@ TEST_CASE("fsck: a log that cannot be read to its end is named, and put aside by
   CHECK(run(w.at(path)).clean());
   CHECK(fs::exists(path / "note.txt"));
   CHECK(!w.open(path)->read({"a", {}}, {}, 1 << 20)->times.empty());
+}
+
+TEST_CASE("fsck: with the list of tables lost, a merge that was not finished is no obstacle") {
+  World& w = world();
+  const fs::path path = w.copy("unmerged"), merged = w.copy("merged");
+  {
+    Raw raw(w.at(merged));
+    for (auto* family : raw.db->families()) REQUIRE((*raw.db)->CompactRange({}, family, nullptr, nullptr).ok());
+  }
+  uint64_t results = 0;
+  for (const fs::path& table : w.tables(merged)) {
+    if (fs::exists(path / table.filename())) continue;
+    fs::copy_file(table, path / table.filename());
+    ++results;
+  }
+  REQUIRE(results >= 4);
+  fs::remove(path / "CURRENT");
+  CHECK(repair(w, path) == 0);
 }
 
 TEST_CASE("fsck: a lost list of tables together with a damaged table") {
