@@ -240,10 +240,43 @@ bool Salvage::has_news(Family f, const std::shared_ptr<rocksdb::SstFileReader>& 
   return unknown * 2 > rows;
 }
 
+// RepairDB knows a family by its tables alone, and drops every write in the log that also concerns one without - the head most of all, whose
+// blocks seldom reach a table. So such a family gets a table, with nothing but the deletion of a key that no row has.
+Status Salvage::add_families(const std::set<Family>& present) {
+  const std::string path = (scratch() / "families").string();
+  rocksdb::DBOptions how = tool_options(options_, env_.get());
+  how.create_if_missing = how.create_missing_column_families = true;
+  rocksdb::DB* opened = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::Status status = rocksdb::DB::Open(how, path, families_, &handles, &opened);
+  if (!status.ok()) return error(status);
+  std::unique_ptr<rocksdb::DB> db(opened);
+  for (int f = 0; f < kFamilyCount && status.ok(); ++f) {
+    if (!present.contains(static_cast<Family>(f))) status = db->Delete({}, handles[f], std::string(8, '\xff') + "no row");
+  }
+  if (status.ok()) status = db->Flush({}, handles);
+  std::vector<rocksdb::LiveFileMetaData> tables;
+  db->GetLiveFilesMetaData(&tables);
+  for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  db.reset();
+  if (!status.ok()) return error(status);
+  uint64_t number = 0;
+  for (const fs::path& file : files_of(options_.path)) {
+    const std::string name = file.filename();
+    const size_t digits = name.find_first_of("0123456789");
+    if (digits != std::string::npos) number = std::max<uint64_t>(number, std::strtoull(name.c_str() + digits, nullptr, 10));
+  }
+  for (const auto& table : tables) {
+    SKERRY_TRY(link_or_copy(fs::path(path) / table.relative_filename, scratch() / "db" / fmt::format("{:06}.sst", ++number)));
+  }
+  return {};
+}
+
 Status Salvage::rebuild_manifest(const std::string& why) {
   manifest_damage_ = why;
   tell("building the list of tables anew", 0, 0);
   tables_.clear();
+  std::set<Family> present;
   for (const fs::path& file : files_of(options_.path)) {  // RocksDB's repair would give up on a damaged one: it is read beside
     if (!is_table(file)) continue;
     SalvageTable table;
@@ -259,6 +292,7 @@ Status Salvage::rebuild_manifest(const std::string& why) {
     table.family = known.value_or(kMeta);
     table.family_known = known.has_value();
     verify(table);
+    if (table.damage.empty() && known) present.insert(*known);
     if (!table.damage.empty()) left_out_.push_back(std::move(table));
   }
   std::set<std::string> damaged;
@@ -266,6 +300,7 @@ Status Salvage::rebuild_manifest(const std::string& why) {
   SKERRY_TRY(link_files([&](const fs::path& p) {
     return is_table(p) ? !damaged.contains(p.filename()) : p.extension() == ".log" || p.filename() == "IDENTITY";
   }));
+  SKERRY_TRY(add_families(present));
   auto families = families_;
   rocksdb::DBOptions how = tool_options(options_, env_.get());
   how.create_if_missing = how.create_missing_column_families = true;

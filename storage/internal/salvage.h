@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,7 @@ class Salvage {
   Salvage() = default;
   Status start();
   Status rebuild_manifest(const std::string& why);
+  Status add_families(const std::set<Family>& present);
   bool leave_out(const rocksdb::Status& refused);
   Status link_files(const std::function<bool(const std::filesystem::path&)>& wanted);
   rocksdb::Status open_database(bool read_only);
