@@ -74,6 +74,12 @@ struct FitOptions {
 };
 int fit(const Common& common, const FitOptions& options);
 
+struct FsckOptions {
+  std::string folder, export_to, series;  // export_to: a file, "-" for stdout, or empty
+  bool repair = false;
+};
+int fsck(const Common& common, const FsckOptions& options);  // 0 clean or repaired, 1 damaged, 2 cannot run
+
 struct CheckConfigOptions {
   std::string file;
   bool reference = false;

@@ -29,6 +29,7 @@ struct Arguments {
   std::vector<std::string> fit_select, fit_exclude;
   bool pump = false;
   CheckConfigOptions check;
+  FsckOptions fsck;
 };
 
 // A command with what every command has.
@@ -130,6 +131,15 @@ void add_rest(CLI::App& app, Arguments& a) {
   replay->add_option("--start", a.replay.start, "time of the first record (default: now)");
   replay->add_flag("--labels", a.replay.labels, "give what the recording knows as labels");
 
+  auto* fsck = command(app, a, "fsck", "check a store on this machine, and repair or export it; stop the node first",
+                       "skerry fsck var/store\n         skerry fsck var/store --repair\n         skerry fsck var/store --export - --series "
+                       "'imu{device=pump-3}' > imu.lp\nExit code: 0 clean or repaired, 1 damaged, 2 cannot run. What is damaged goes to the folder "
+                       "quarantine in the store.");
+  fsck->add_option("dir", a.fsck.folder, "folder of the store: storage.path of the node")->required();
+  fsck->add_flag("--repair", a.fsck.repair, "build the store anew from all that can be read");
+  auto* to = fsck->add_option("--export", a.fsck.export_to, "write what can be read as line protocol to this file, or to stdout (-)");
+  fsck->add_option("--series", a.fsck.series, "export this one only, as `skerry fsck` shows it")->needs(to);
+
   auto* check = command(app, a, "check-config", "every mistake of a configuration at once", "skerry check-config config/quickstart.toml");
   check->add_option("file", a.check.file, "TOML file");
   check->add_flag("--reference", a.check.reference, "print every key with its default and what it means");
@@ -207,6 +217,7 @@ int run(const std::string& name, Arguments& a) {
     if (!pairs(a.fit_select, "--select", a.fit.select) || !pairs(a.fit_exclude, "--exclude", a.fit.exclude)) return 2;
     return fit(a.common, a.fit);
   }
+  if (name == "fsck") return cli::fsck(a.common, a.fsck);
   return check_config(a.common, a.check);
 }
 

@@ -10,6 +10,7 @@
 
 #include "storage/internal/counting_files.h"
 #include "storage/internal/final_errors.h"
+#include "storage/internal/install.h"
 
 namespace skerry::storage::internal {
 namespace {
@@ -33,7 +34,9 @@ size_t neighbour_bytes(std::string_view family) {
   return family == "outbox" ? 1 : 1 + sizeof(uint32_t);
 }
 
-rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
+}  // namespace
+
+rocksdb::DBOptions database_options(const Options& o, rocksdb::Env* env) {
   rocksdb::DBOptions db;
   db.env = env;
   db.create_if_missing = true;
@@ -62,7 +65,7 @@ rocksdb::DBOptions db_options(const Options& o, rocksdb::Env* env) {
   return db;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
+std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors(const Options& o) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(o.block_cache_bytes, 2);
   table.cache_index_and_filter_blocks = true;
@@ -92,18 +95,19 @@ std::vector<rocksdb::ColumnFamilyDescriptor> families_of(const Options& o) {
   return out;
 }
 
+namespace {
+
 // RocksDB would make a fresh database when CURRENT is lost, and then delete the tables it does not know.
 Status refuse_lost_manifest(const fs::path& path, rocksdb::Env* env) {
   if (env->FileExists((path / "CURRENT").string()).ok()) return {};
   std::vector<std::string> children;
   env->GetChildren(path.string(), &children);
   for (const std::string& name : children) {
-    if (name.ends_with(".sst") || name.ends_with(".ldb")) {
-      return fail(
-          Code::corrupt,
-          "the store {} has data but its CURRENT file is lost: restore the folder from a copy, or move it away to "
-          "start with an empty store",
-          path.string());
+    if (name.ends_with(".sst") || name.ends_with(".ldb") || name == kReadyFolder || name == kInstallFolder) {
+      return fail(Code::corrupt,
+                  "the store {} has data but its CURRENT file is lost: run `skerry fsck --repair {}`, restore the folder from a copy, or "
+                  "move it away to start with an empty store",
+                  path.string(), path.string());
     }
   }
   return {};
@@ -124,10 +128,10 @@ Error open_error(const fs::path& path, const rocksdb::Status& status) {
                 text);
   }
   if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound()) {
-    return fail(
-        Code::corrupt,
-        "the store {} is damaged ({}): restore the folder from a copy, or move it away to start with an empty store",
-        path.string(), text);
+    return fail(Code::corrupt,
+                "the store {} is damaged ({}): run `skerry fsck --repair {}`, restore the folder from a copy, or move it away to start "
+                "with an empty store",
+                path.string(), text, path.string());
   }
   return fail(Code::unavailable, "cannot open the store {}: {}", path.string(), text);
 }
@@ -154,9 +158,9 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
 
 rocksdb::Status Database::open_rocks(Compaction compaction) {
   rocksdb::DB* db = nullptr;
-  rocksdb::DBOptions how = db_options(options_, env_.get());
+  rocksdb::DBOptions how = database_options(options_, env_.get());
   how.listeners.push_back(listener_);
-  auto families = families_of(options_);
+  auto families = family_descriptors(options_);
   if (compaction == Compaction::off) {
     for (auto& family : families) {
       family.options.disable_auto_compactions = true;
@@ -171,11 +175,11 @@ rocksdb::Status Database::open_rocks(Compaction compaction) {
 // Reads go on; without this an unreadable folder would leave callers without a database at all.
 void Database::open_for_reading() {
   rocksdb::DB* db = nullptr;
-  rocksdb::DBOptions how = db_options(options_, env_.get());
-  if (!rocksdb::DB::OpenForReadOnly(how, path_.string(), families_of(options_), &families_, &db).ok()) {
+  rocksdb::DBOptions how = database_options(options_, env_.get());
+  if (!rocksdb::DB::OpenForReadOnly(how, path_.string(), family_descriptors(options_), &families_, &db).ok()) {
     nothing_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
     how.env = nothing_.get();
-    rocksdb::Status status = rocksdb::DB::Open(how, "/nothing", families_of(options_), &families_, &db);
+    rocksdb::Status status = rocksdb::DB::Open(how, "/nothing", family_descriptors(options_), &families_, &db);
     SKERRY_CHECK(status.ok(), "an empty database in memory: {}", status.ToString());
   }
   db_.reset(db);
@@ -228,7 +232,8 @@ Error Database::error(const rocksdb::Status& status, const char* doing) const {
     return fail(Code::exhausted, "disk full at {}: free space; ingest resumes by itself", path_.string());
   }
   if (status.IsCorruption()) {
-    return fail(Code::corrupt, "cannot {} in the store {}: {}", doing, path_.string(), text);
+    return fail(Code::corrupt, "cannot {} in the store {}: {}; stop the node and run `skerry fsck --repair {}`", doing, path_.string(), text,
+                path_.string());
   }
   return fail(Code::unavailable, "cannot {} in the store {}: {}; check the disk", doing, path_.string(), text);
 }

@@ -89,6 +89,10 @@ class Database {
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
 };
 
+// How the store opens its database and its families, in the order of Family: for what works on its files beside it.
+rocksdb::DBOptions database_options(const Options& options, rocksdb::Env* env);
+std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors(const Options& options);
+
 inline rocksdb::Slice slice(std::string_view v) { return {v.data(), v.size()}; }
 inline std::string_view view(const rocksdb::Slice& v) { return {v.data(), v.size()}; }
 

@@ -8,38 +8,43 @@ constexpr uint8_t kVersion = 1;
 std::string sealed(char tag, Writer& body) { return seal(tag, kVersion, body.bytes()); }
 
 Error broken(const char* what) {
-  return fail(Code::corrupt, "the store's {} row is damaged: restore the folder from a copy, or move it away", what);
+  return fail(Code::corrupt, "the store's {} row is damaged: run `skerry fsck --repair` on its folder, restore it from a copy, or move it away", what);
 }
 
 Status load_identity(Reader in, State& state) {
   const uint32_t format = in.fixed32();
-  state.epoch = in.fixed64();
-  if (!in.done() || state.epoch == 0) return broken("identity");
+  const uint64_t epoch = in.fixed64();
+  if (!in.done() || epoch == 0) return broken("identity");
   if (format > kStoreFormat) {
     return fail(Code::invalid, "the store has format {}, this program knows up to {}: update it", format, kStoreFormat);
   }
+  state.epoch = epoch;
   return {};
 }
 
 Status load_counters(Reader in, State& state) {
-  Counters& c = state.counters;
+  Counters c;
   c.prediction = in.fixed64();
   c.label = in.fixed64();
   c.example = in.fixed64();
   c.block = in.fixed64();
-  return in.done() ? Status() : broken("counters");
+  if (!in.done()) return broken("counters");
+  state.counters = c;
+  return {};
 }
 
 Status load_class(std::string_view key, Reader in, State& state) {
   const uint8_t number = key.size() == 2 ? static_cast<uint8_t>(key[1]) : 0;
   if (number == 0 || number >= state.classes.size()) return broken("outbox class");
-  ClassState& c = state.classes[number];
+  ClassState c;
   c.last_seq = in.fixed64();
   c.acked_seq = in.fixed64();
   c.trimmed_seq = in.fixed64();
   c.queued_bytes = in.fixed64();
   c.acked_bytes = in.fixed64();
-  return in.done() ? Status() : broken("outbox class");
+  if (!in.done()) return broken("outbox class");
+  state.classes[number] = c;
+  return {};
 }
 
 Status load_series(std::string_view key, Reader in, std::map<uint32_t, SeriesState>& by_id) {
@@ -64,12 +69,16 @@ Status load_totals(std::string_view key, Reader in, std::map<uint32_t, SeriesSta
   Reader id(key.substr(1));
   auto found = by_id.find(__builtin_bswap32(id.fixed32()));
   if (found == by_id.end()) return broken("series totals");
+  const uint64_t records = in.fixed64();
+  const int64_t first_ns = in.signed64(), last_ns = in.signed64();
+  const uint64_t span_max_ns = in.fixed64();
+  if (!in.done() || !id.done()) return broken("series totals");
   SeriesState& s = found->second;
-  s.records = in.fixed64();
-  s.first_ns = in.signed64();
-  s.last_ns = in.signed64();
-  s.span_max_ns = in.fixed64();
-  return in.done() ? Status() : broken("series totals");
+  s.records = records;
+  s.first_ns = first_ns;
+  s.last_ns = last_ns;
+  s.span_max_ns = span_max_ns;
+  return {};
 }
 
 // `letter` and a model's name; leaves the reader at what follows.
@@ -190,58 +199,54 @@ std::string encode_count(uint64_t count) {
   return sealed('x', out);
 }
 
-Result<State> load_state(const Database& db) {
-  State state;
-  std::map<uint32_t, SeriesState> by_id;
-  auto it = db.iterate(kMeta);
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    const std::string_view key = view(it->key());
-    if (key.empty() || key[0] == 'n') continue;  // notes are read when asked for
-    SKERRY_ASSIGN(std::string_view body, unseal(key[0], kVersion, view(it->value()), "row of the store's state"));
-    Reader in(body);
-    switch (key[0]) {  // in key order: every 's' comes before the 't's
-      case 'i':
-        SKERRY_TRY(load_identity(in, state));
-        break;
-      case 'c':
-        SKERRY_TRY(load_counters(in, state));
-        break;
-      case 'o':
-        SKERRY_TRY(load_class(key, in, state));
-        break;
-      case 's':
-        SKERRY_TRY(load_series(key, in, by_id));
-        break;
-      case 't':
-        SKERRY_TRY(load_totals(key, in, by_id));
-        break;
-      case 'l':
-        SKERRY_TRY(load_loss(key, body, state));
-        break;
-      case 'p':
-        SKERRY_TRY(load_producer(key, body, state));
-        break;
-      case 'v':
-        SKERRY_TRY(load_score(key, in, state));
-        break;
-      case 'x':
-        SKERRY_TRY(load_count(key, in, state));
-        break;
-      default:
-        return broken("state");
-    }
+Status StateLoader::add(std::string_view key, std::string_view value) {
+  if (key.empty()) return broken("state");
+  if (key[0] == 'n') return {};  // notes are read when asked for
+  SKERRY_ASSIGN(std::string_view body, unseal(key[0], kVersion, value, "row of the store's state"));
+  Reader in(body);
+  switch (key[0]) {  // in key order: every 's' comes before the 't's
+    case 'i':
+      return load_identity(in, state_);
+    case 'c':
+      return load_counters(in, state_);
+    case 'o':
+      return load_class(key, in, state_);
+    case 's':
+      return load_series(key, in, by_id_);
+    case 't':
+      return load_totals(key, in, by_id_);
+    case 'l':
+      return load_loss(key, body, state_);
+    case 'p':
+      return load_producer(key, body, state_);
+    case 'v':
+      return load_score(key, in, state_);
+    case 'x':
+      return load_count(key, in, state_);
+    default:
+      return broken("state");
   }
-  if (!it->status().ok()) return db.error(it->status(), "read the state");
-  for (auto& [at, loss] : state.losses) {
-    auto found = by_id.find(at.series);
-    if (found == by_id.end()) return broken("loss");
-    loss.series = found->second.series.text();
+}
+
+State StateLoader::finish() {
+  for (auto& [at, loss] : state_.losses) {
+    auto found = by_id_.find(at.series);
+    loss.series = found != by_id_.end() ? found->second.series.text() : fmt::format("recovered-{}", at.series);  // as fsck names it
   }
-  for (auto& [id, s] : by_id) {
+  for (auto& [id, s] : by_id_) {
     std::string text = s.series.text();
-    state.series.emplace(std::move(text), std::move(s));
+    state_.series.emplace(std::move(text), std::move(s));
   }
-  return state;
+  by_id_.clear();
+  return std::move(state_);
+}
+
+Result<State> load_state(const Database& db) {
+  StateLoader loader;
+  auto it = db.iterate(kMeta);
+  for (it->SeekToFirst(); it->Valid(); it->Next()) SKERRY_TRY(loader.add(view(it->key()), view(it->value())));
+  if (!it->status().ok()) return db.error(it->status(), "read the state");
+  return loader.finish();
 }
 
 }  // namespace skerry::storage::internal

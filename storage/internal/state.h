@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -85,6 +86,18 @@ std::string encode_series(const SeriesState& series);
 std::string encode_totals(const SeriesState& series);
 std::string encode_score(const LiveScore& score);
 std::string encode_count(uint64_t count);
+
+// Takes the rows of the default family one by one, in the order of their keys.
+class StateLoader {
+ public:
+  // Error: corrupt, naming the remedy; nothing of the row counts then.
+  Status add(std::string_view key, std::string_view value);
+  State finish();
+
+ private:
+  State state_;
+  std::map<uint32_t, SeriesState> by_id_;
+};
 
 // Reads the rows of the default family. epoch 0: a fresh store. Error: corrupt, naming the remedy.
 Result<State> load_state(const Database& db);

@@ -83,7 +83,11 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
     }
   }
   std::vector<Eviction::Candidate> candidates;
-  for (const SeriesState& s : series) candidates.push_back({&s, &rule_of(options_, s.series.name)});
+  std::map<std::string, int64_t> first_seen;
+  for (const SeriesState& s : series) {
+    candidates.push_back({&s, &rule_of(options_, s.series.name)});
+    first_seen[s.series.text()] = s.first_ns;
+  }
   rocksdb::WriteBatch batch;
   SKERRY_ASSIGN(const std::vector<Evicted> evicted, eviction.evict(candidates, bytes, before_ns, batch));
   if (evicted.empty()) return {};
@@ -96,7 +100,8 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
     SeriesState& s = changed.emplace(e.series, state_.series.at(e.series)).first->second;
     s.head.remove(e.head);
     s.sealed.remove(e.sealed);
-    if (e.next_first_ns) {
+    // Not when something late came meanwhile: it may be older than what was seen.
+    if (e.next_first_ns && s.first_ns == first_seen.at(e.series)) {
       s.first_ns = std::max(s.first_ns, *e.next_first_ns);
       s.head.first_ns = std::max(s.head.first_ns, *e.next_first_ns);
       s.sealed.first_ns = std::max(s.sealed.first_ns, *e.next_first_ns);

@@ -55,7 +55,11 @@ Status StoreImpl::reopen() {
   if (!alone) return refused(*trouble);  // a long read goes on
   if (auto status = db_->probe(); !status.ok()) return refused(status.error());
   const bool damaged = trouble->code == Code::corrupt || merging_off_;
-  if (damaged && !merging_off_) damage_.found("tables", trouble->message);
+  if (damaged && !merging_off_) {
+    damage_.found("tables", trouble->message);
+    log::warn("storage", "a table of {} is damaged: tables are not merged any more and take ever more space; stop the node and run "
+              "`skerry fsck --repair {}`", options_.path.string(), options_.path.string());
+  }
   merging_off_ = damaged;
   if (auto status = db_->reopen(damaged ? Database::Compaction::off : Database::Compaction::on); !status.ok()) {
     return refused(status.error());
