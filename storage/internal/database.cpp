@@ -149,7 +149,7 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
   }
   out->options_ = options;
   out->env_ = rocksdb::NewCompositeEnv(
-      with_final_errors(with_counter(options.file_system ? options.file_system : rocksdb::FileSystem::Default(), out->written_bytes_)));
+      with_final_errors(with_counter(options.file_system ? options.file_system : rocksdb::FileSystem::Default(), out->written_bytes_), out->log_failure_));
   SKERRY_TRY(refuse_lost_manifest(options.path, out->env_.get()));
   const rocksdb::Status status = out->open_rocks(Compaction::on);
   if (!status.ok()) return open_error(options.path, status);
@@ -196,6 +196,7 @@ Status Database::probe() const {
 Status Database::reopen(Compaction compaction) {
   close();
   listener_->forget();
+  log_failure_->forget();
   const rocksdb::Status status = open_rocks(compaction);
   if (status.ok()) return {};
   open_for_reading();

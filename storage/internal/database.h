@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "storage/internal/final_errors.h"
 #include "storage/internal/store_format.h"
 #include "storage/options.h"
 
@@ -47,6 +48,8 @@ class Database {
   Error error(const rocksdb::Status& status, const char* doing) const;
   // The last failure of a flush or compaction, which no caller of ours has seen.
   std::optional<rocksdb::Status> background_error() const { return listener_->error(); }
+  // The first failure of the log since it was opened: it is not trusted any more, and must not be synced.
+  std::optional<rocksdb::Status> log_failure() const { return log_failure_->first(); }
   uint64_t disk_bytes() const;
   uint64_t written_bytes() const { return *written_bytes_; }  // to files, since this object was made
 
@@ -82,6 +85,7 @@ class Database {
 
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
   const std::shared_ptr<std::atomic<uint64_t>> written_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
+  const std::shared_ptr<LogFailure> log_failure_ = std::make_shared<LogFailure>();
   Options options_;
   std::filesystem::path path_;
   std::unique_ptr<rocksdb::Env> env_, nothing_;

@@ -26,6 +26,7 @@ Error StoreImpl::note_trouble(Error error) {
 
 Status StoreImpl::healthy() {
   if (auto failed = sync_.failure()) return note_trouble(*failed);  // found by a caller that has not come to say so yet
+  if (auto failed = db_->log_failure()) return note_trouble(db_->error(*failed, "write the log"));
   std::lock_guard lock(trouble_mutex_);
   return trouble_ ? Status(*trouble_) : Status();
 }
@@ -232,7 +233,7 @@ Duration StoreImpl::step() {
   {
     std::shared_lock use(open_mutex_);
     if (auto failed = db_->background_error()) note_trouble(db_->error(*failed, "write in the background"));
-    if (auto failed = sync_.failure()) note_trouble(*failed);
+    (void)healthy();
   }
   if (!mend().ok()) return kRepairEvery;
   std::shared_lock use(open_mutex_);
