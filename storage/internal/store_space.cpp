@@ -67,6 +67,7 @@ void StoreImpl::tend_space() {
     // Where the oldest goes, the quota is a mark that is passed a little between two steps, and by far only when nothing may go.
     quota.full = quota.quota_bytes > 0 && quota.bytes >= quota.quota_bytes + (drops ? quota.quota_bytes / 8 : 0);
   }
+  std::lock_guard commit_lock(commit_mutex_);  // a transaction looks at them
   std::unique_lock lock(state_mutex_);
   state_.quotas = std::move(quotas);
 }
