@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/units.h"
+#include "storage/sample_block.h"
 
 namespace skerry::sync {
 namespace {
@@ -48,6 +49,22 @@ class TokenBucket {
   double rate_, burst_, tokens_;
   SteadyTime at_;
 };
+
+// What is lost goes as empty blocks, one for each number.
+std::vector<storage::OutboxItem> as_blocks(std::vector<storage::OutboxItem> items) {
+  std::vector<storage::OutboxItem> out;
+  for (storage::OutboxItem& item : items) {
+    if (item.kind != storage::EntryKind::lost) {
+      out.push_back(std::move(item));
+      continue;
+    }
+    for (uint64_t seq = item.seq; seq <= item.last_seq && out.size() < kBatchEntriesMax; ++seq) {
+      out.push_back({seq, storage::EntryKind::samples, "lost", storage::encode_block({}), 0, item.queued_ns});
+    }
+    if (out.size() >= kBatchEntriesMax) break;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -269,7 +286,7 @@ struct Syncer::Impl {
                          storage::to_string(outbox_class), state.next));
     }
     const storage::Identity identity = store.identity();
-    Batch batch{identity.node, identity.epoch, outbox_class, std::move(*items)};
+    Batch batch{identity.node, identity.epoch, outbox_class, as_blocks(std::move(*items))};
     if (!fit(batch)) return Duration::zero();
     const uint64_t first = batch.entries.front().seq, last = batch.entries.back().seq;
     if (first != state.next) {
