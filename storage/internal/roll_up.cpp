@@ -95,23 +95,27 @@ class RollUp::Chunks {
   }
   const Status& status() const { return index_.status(); }
 
-  // The next ones that belong together: all that overlap, and some that follow.
-  Group group(const std::function<bool(const Run&)>& may_go, bool& all_may_go) {
+  // The next ones that belong together: all that overlap, and what follows until they have about `bytes`.
+  Group group(uint64_t bytes, const std::function<bool(const Run&)>& may_go, bool& all_may_go) {
     Group out;
     int64_t end_ns = INT64_MIN;
-    uint64_t values = 0;
+    uint64_t values = 0, have = 0;
     all_may_go = true;
     const size_t fields = std::max<size_t>(candidate.state->fields.size(), 1);
     for (; run_; next()) {
       const bool overlaps = !out.empty() && run_->first_ns <= end_ns;
       const bool goes = may_go(*run_);
       if (!out.empty() && !overlaps) {
-        const bool enough = out.size() >= kGroupChunks || values >= kGroupValues || span_start(run_->first_ns, kWeekNs) != span_start(end_ns, kWeekNs);
-        if (enough || !goes || !all_may_go) break;
+        const bool enough = out.size() >= kGroupChunks || values >= kGroupValues || have >= bytes || span_start(run_->first_ns, kWeekNs) != span_start(end_ns, kWeekNs);
+        // Not amid a stretch, as far as it can be helped: its other part would be a row of its own.
+        const int64_t whole_ns = kResolutions[level_ == 0 ? 2 : 3];
+        const bool amid = span_start(run_->first_ns, whole_ns) == span_start(end_ns, whole_ns) && out.size() < 4 * kGroupChunks;
+        if ((enough && !amid) || !goes || !all_may_go) break;
       }
       all_may_go = all_may_go && goes;
       end_ns = std::max(end_ns, run_->last_ns);
       values += run_->rows * fields;
+      have += run_->bytes;
       out.push_back(std::move(*run_));
     }
     return out;
@@ -262,7 +266,7 @@ Result<std::vector<Rolling>> RollUp::roll(const std::vector<Candidate>& candidat
     }
     const SeriesState& series = *candidates[i].state;
     bool may = false;
-    const Group group = chunks.group([&](const Run& run) { return may_go(run, level, *candidates[i].rule); }, may);
+    const Group group = chunks.group((bytes - freed) / 3 * 4, [&](const Run& run) { return may_go(run, level, *candidates[i].rule); }, may);
     SKERRY_TRY(Status(chunks.status()));
     if (!may) continue;  // what follows is not sent either
     if (chunks.oldest()) turns.emplace(chunks.oldest()->first_ns, i);

@@ -93,7 +93,7 @@ struct Gateway {
     Result<Receipt> last = Receipt{};
     while (time < end && last.ok()) {
       std::vector<int64_t> times;
-      for (; time < end && times.size() < 600; time += step_ns) times.push_back(time);
+      for (; time < end && times.size() < 200; time += step_ns) times.push_back(time);
       last = add(times);
       step();
     }
@@ -190,18 +190,19 @@ struct Gateway {
 
 TEST_CASE("roll up: under a quota the past loses resolution, no record, and whole buckets stay right through restarts") {
   Gateway g(200'000);
-  REQUIRE(g.write(6 * kHour).ok());  // 216,000 records, about 2 MB
+  REQUIRE(g.write(kHour, kSecond / 50).ok());  // 180,000 records, about 2 MB
   g.settle();
   CHECK(g.store->quotas()[0].bytes <= 200'000 * 9 / 8);
   CHECK(g.lost(LossReason::quota) == 0);
-  CHECK(g.lost(LossReason::rolled_up) > 150'000);
+  CHECK(g.lost(LossReason::rolled_up) > 100'000);
   const auto stretches = g.stretches();
+  for (const RolledUp& s : stretches) UNSCOPED_INFO(format_time(s.range.from_ns) << " " << format_time(s.range.to_ns) << " " << s.resolution_ns);
   REQUIRE(stretches.size() >= 2);
   CHECK(stretches.front().range.from_ns == g.start);
   CHECK(stretches.front().resolution_ns > stretches.back().resolution_ns);  // the older the coarser
   CHECK(stretches.back().range.to_ns <= g.time);
   for (int round = 0; round < 2; ++round) {
-    g.check_buckets(kHour);
+    g.check_buckets(kMinute);
     g.open();
   }
   CHECK(g.stretches() == stretches);
@@ -213,7 +214,7 @@ TEST_CASE("roll up: under a quota the past loses resolution, no record, and whol
   INFO((report->damage.empty() ? "" : report->damage[0].place + ": " + report->damage[0].reason));
   CHECK(report->clean());
   g.open();
-  g.check_buckets(kHour);
+  g.check_buckets(kMinute);
 }
 
 TEST_CASE("roll up: read as records, a stretch is its mean at its beginning") {
@@ -235,6 +236,7 @@ TEST_CASE("roll up: read as records, a stretch is its mean at its beginning") {
       CHECK(found == g.written.at(t).first);
       continue;
     }
+    if (t >= stretch->range.to_ns - stretch->resolution_ns) continue;  // a part of the last may still be there as it came
     ++means;
     const auto& buckets = stretch->resolution_ns == kSecond ? seconds : stretch->resolution_ns == kMinute ? minutes : hours;
     const Bucket& b = buckets.at(t);
@@ -327,8 +329,8 @@ TEST_CASE("roll up: with drop_unsent the outbox tells it as lost") {
 }
 
 TEST_CASE("roll up: when everything is by the hour the oldest hours go, counted as the records that they stood for") {
-  Gateway g(6'000);
-  REQUIRE(g.write(200 * kHour, 60 * kSecond).ok());
+  Gateway g(20'000);
+  for (int day = 0; day < 70; ++day) REQUIRE(g.write(20 * kHour, kMinute / 4).ok());
   g.settle();
   CHECK(g.lost(LossReason::quota) > 0);
   AggregateQuery query;
@@ -338,7 +340,7 @@ TEST_CASE("roll up: when everything is by the hour the oldest hours go, counted 
   Gateway::Taken taken;
   REQUIRE(aggregate(*g.store, query, taken).ok());
   CHECK(taken.at("count_v", 0) + static_cast<double>(g.lost(LossReason::quota)) == static_cast<double>(g.written.size()));
-  CHECK(g.store->quotas()[0].bytes <= 6'000 * 9 / 8);
+  CHECK(g.store->quotas()[0].bytes <= 20'000 * 9 / 8);
 }
 
 TEST_CASE("roll up: a power cut at any moment repeats and loses nothing") {
