@@ -50,7 +50,7 @@ enum ConvolutionInts : size_t { kStrideH, kStrideW, kDilationH, kDilationW, kPad
 enum PoolInts : size_t { kPoolH, kPoolW, kPoolStrideH, kPoolStrideW, kPoolTop, kPoolLeft, kPoolBottom, kPoolRight, kCountPadding, kPoolIntsCount };
 
 // Bounds; a plan beyond them is refused.
-inline constexpr size_t kTensorsMax = 1 << 16, kStepsMax = 1 << 14, kRankMax = 6, kNameBytesMax = 256;
+inline constexpr size_t kTensorsMax = 1 << 13, kStepsMax = 1 << 12, kRankMax = 6, kNameBytesMax = 256;
 inline constexpr size_t kStepInputsMax = 250, kStepOutputsMax = 3;
 inline constexpr size_t kStepNumbersMax = 64;          // ints, and floats, of a step
 inline constexpr int64_t kElementsMax = 1LL << 28;     // of one tensor
