@@ -61,7 +61,7 @@ const std::vector<Place> kPlaces = {
     {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
-    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {}},
+    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {"inference/plan/onednn.cpp"}},
     {"libpqxx", {"pqxx/"}, {}},
     {"libmosquitto", {"mosquitto.h", "mosquittopp.h"}, {}},
     {"libmodbus", {"modbus/", "modbus.h"}, {}},
