@@ -44,7 +44,8 @@ struct Place {
 };
 const std::vector<Place> kPlaces = {
     {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "tests/support/"}},
-    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript", "tests/inference/make_test_package.cpp",
+    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript.cpp",
+      "inference/frontends/torchscript_operators.cpp", "inference/frontends/internal/torchscript_walker.h", "tests/inference/make_test_package.cpp",
       "tests/inference/torchscript_test.cpp"}},
     {"cpprestsdk", {"cpprest/", "pplx/"}, {"sync/http_uplink.cpp"}},
     {"toml++", {"toml++/", "toml.hpp"}, {"config/", "inference/package_info.cpp", "learning/job.cpp"}},
