@@ -16,18 +16,30 @@ static_assert(std::endian::native == std::endian::little, "constants are little-
 
 const char* word(Activation activation) {
   switch (activation) {
-    case Activation::none: return "none";
-    case Activation::relu: return "relu";
-    case Activation::relu6: return "relu6";
-    case Activation::clip: return "clip";
-    case Activation::leaky_relu: return "leaky_relu";
-    case Activation::sigmoid: return "sigmoid";
-    case Activation::hard_sigmoid: return "hard_sigmoid";
-    case Activation::tanh: return "tanh";
-    case Activation::silu: return "silu";
-    case Activation::hard_swish: return "hard_swish";
-    case Activation::gelu: return "gelu";
-    case Activation::elu: return "elu";
+    case Activation::none:
+      return "none";
+    case Activation::relu:
+      return "relu";
+    case Activation::relu6:
+      return "relu6";
+    case Activation::clip:
+      return "clip";
+    case Activation::leaky_relu:
+      return "leaky_relu";
+    case Activation::sigmoid:
+      return "sigmoid";
+    case Activation::hard_sigmoid:
+      return "hard_sigmoid";
+    case Activation::tanh:
+      return "tanh";
+    case Activation::silu:
+      return "silu";
+    case Activation::hard_swish:
+      return "hard_swish";
+    case Activation::gelu:
+      return "gelu";
+    case Activation::elu:
+      return "elu";
   }
   return "?";
 }
@@ -40,8 +52,8 @@ std::string text(const ActivationSpec& spec) {
 }
 
 std::string details(const Conv& op) {
-  return fmt::format(" strides {} dilations {} pads {} {} groups {}{}", to_string(op.strides), to_string(op.dilations), to_string(op.pads_begin),
-                     to_string(op.pads_end), op.groups, text(op.activation));
+  return fmt::format(" strides {} dilations {} pads {} {} groups {}{}", to_string(op.strides), to_string(op.dilations),
+                     to_string(op.pads_begin), to_string(op.pads_end), op.groups, text(op.activation));
 }
 std::string details(const Linear& op) { return text(op.activation); }
 std::string details(const Pool& op) {
@@ -77,7 +89,9 @@ std::string details(const Recurrent& op) {
                      op.hidden, op.reset_after ? " reset after" : "");
 }
 template <typename Op>
-std::string details(const Op&) { return ""; }
+std::string details(const Op&) {
+  return "";
+}
 
 std::string text(const Graph& graph, ValueId id) {
   if (id == kNoValue) return "-";
@@ -122,12 +136,18 @@ std::vector<float> dequantized(const Value& value) {
 
 const char* to_string(ElementType type) {
   switch (type) {
-    case ElementType::f32: return "f32";
-    case ElementType::i8: return "i8";
-    case ElementType::u8: return "u8";
-    case ElementType::i32: return "i32";
-    case ElementType::i64: return "i64";
-    case ElementType::boolean: return "bool";
+    case ElementType::f32:
+      return "f32";
+    case ElementType::i8:
+      return "i8";
+    case ElementType::u8:
+      return "u8";
+    case ElementType::i32:
+      return "i32";
+    case ElementType::i64:
+      return "i64";
+    case ElementType::boolean:
+      return "bool";
   }
   return "?";
 }
@@ -135,18 +155,22 @@ const char* to_string(ElementType type) {
 size_t bytes_of(ElementType type) {
   switch (type) {
     case ElementType::f32:
-    case ElementType::i32: return 4;
-    case ElementType::i64: return 8;
+    case ElementType::i32:
+      return 4;
+    case ElementType::i64:
+      return 8;
     case ElementType::i8:
     case ElementType::u8:
-    case ElementType::boolean: return 1;
+    case ElementType::boolean:
+      return 1;
   }
   return 1;
 }
 
 const char* name_of(const Operation& operation) {
-  static constexpr const char* kNames[] = {"conv",       "linear",     "matmul", "pool",    "reduce",    "binary", "activate", "unary",     "softmax",  "batch_norm",
-                                           "layer_norm", "concat",     "reshape", "transpose", "pad",    "slice",    "recurrent", "quantize", "dequantize"};
+  static constexpr const char* kNames[] = {"conv",  "linear",  "matmul",     "pool",       "reduce",    "binary",  "activate",
+                                           "unary", "softmax", "batch_norm", "layer_norm", "concat",    "reshape", "transpose",
+                                           "pad",   "slice",   "recurrent",  "quantize",   "dequantize"};
   static_assert(std::size(kNames) == std::variant_size_v<Operation>);
   return kNames[operation.index()];
 }
@@ -187,11 +211,15 @@ std::vector<float> real_values(const Value& value) {
       if (!out.empty()) std::memcpy(out.data(), value.constant->data(), out.size() * sizeof(float));
       return out;
     }
-    case ElementType::i8: return dequantized<int8_t>(value);
+    case ElementType::i8:
+      return dequantized<int8_t>(value);
     case ElementType::u8:
-    case ElementType::boolean: return dequantized<uint8_t>(value);
-    case ElementType::i32: return dequantized<int32_t>(value);
-    case ElementType::i64: return dequantized<int64_t>(value);
+    case ElementType::boolean:
+      return dequantized<uint8_t>(value);
+    case ElementType::i32:
+      return dequantized<int32_t>(value);
+    case ElementType::i64:
+      return dequantized<int64_t>(value);
   }
   return {};
 }
@@ -211,7 +239,8 @@ std::string describe(const Graph& graph) {
   std::string out = fmt::format("{} graph ({}) -> ({})\n", graph.source, text(graph, graph.inputs), text(graph, graph.outputs));
   for (const Node& node : graph.nodes) {
     std::string more = std::visit([](const auto& operation) { return details(operation); }, node.operation);
-    out += fmt::format("{}: {}{} ({}) -> {}\n", node.name, name_of(node.operation), more, text(graph, node.inputs), text(graph, node.outputs));
+    out +=
+        fmt::format("{}: {}{} ({}) -> {}\n", node.name, name_of(node.operation), more, text(graph, node.inputs), text(graph, node.outputs));
   }
   return out;
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <unordered_map>
 
 #include "inference/graph/internal/reference_layers.h"
 #include "inference/graph/internal/shapes.h"
@@ -51,25 +53,38 @@ Strides broadcast_strides(const Shape& shape, const Shape& out) {
 
 float combined(Binary::Kind kind, float a, float b) {
   switch (kind) {
-    case Binary::Kind::add: return a + b;
-    case Binary::Kind::sub: return a - b;
-    case Binary::Kind::mul: return a * b;
-    case Binary::Kind::div: return a / b;
-    case Binary::Kind::min: return std::min(a, b);
-    case Binary::Kind::max: return std::max(a, b);
-    case Binary::Kind::pow: return std::pow(a, b);
+    case Binary::Kind::add:
+      return a + b;
+    case Binary::Kind::sub:
+      return a - b;
+    case Binary::Kind::mul:
+      return a * b;
+    case Binary::Kind::div:
+      return a / b;
+    case Binary::Kind::min:
+      return std::min(a, b);
+    case Binary::Kind::max:
+      return std::max(a, b);
+    case Binary::Kind::pow:
+      return std::pow(a, b);
   }
   return a;
 }
 
 float changed(Unary::Kind kind, float x) {
   switch (kind) {
-    case Unary::Kind::sqrt: return std::sqrt(x);
-    case Unary::Kind::exp: return std::exp(x);
-    case Unary::Kind::log: return std::log(x);
-    case Unary::Kind::neg: return -x;
-    case Unary::Kind::abs: return std::fabs(x);
-    case Unary::Kind::reciprocal: return 1.0f / x;
+    case Unary::Kind::sqrt:
+      return std::sqrt(x);
+    case Unary::Kind::exp:
+      return std::exp(x);
+    case Unary::Kind::log:
+      return std::log(x);
+    case Unary::Kind::neg:
+      return -x;
+    case Unary::Kind::abs:
+      return std::fabs(x);
+    case Unary::Kind::reciprocal:
+      return 1.0f / x;
   }
   return x;
 }
@@ -241,7 +256,8 @@ Status check_memory(const Graph& graph, const std::vector<size_t>& last_use) {
     const Node& node = graph.nodes[i];
     for (ValueId id : node.outputs) live += elements(graph.value(id).shape);
     if (live > kLiveElementsMax) {
-      return fail(Code::exhausted, "node '{}' ({}): more than {} numbers at once: a smaller batch is needed", node.name, name_of(node.operation), kLiveElementsMax);
+      return fail(Code::exhausted, "node '{}' ({}): more than {} numbers at once: a smaller batch is needed", node.name,
+                  name_of(node.operation), kLiveElementsMax);
     }
     std::vector<ValueId> done = node.inputs;
     done.insert(done.end(), node.outputs.begin(), node.outputs.end());
@@ -254,7 +270,34 @@ Status check_memory(const Graph& graph, const std::vector<size_t>& last_use) {
   return {};
 }
 
+// Allocates the outputs and fills them in; `array` gives the place of each value.
+template <typename ArrayOf>
+void run_node(const Graph& graph, const Node& node, ArrayOf array) {
+  Frame frame;
+  for (ValueId id : node.inputs) frame.in.push_back(id == kNoValue ? nullptr : &array(id));
+  for (ValueId id : node.outputs) {
+    Array& out = array(id);
+    out.shape = graph.value(id).shape;
+    out.data.resize(static_cast<size_t>(elements(out.shape)));
+    frame.out.push_back(&out);
+  }
+  std::visit([&](const auto& operation) { graph::run(operation, frame); }, node.operation);
+  for (ValueId id : node.outputs) snap(graph.value(id), array(id));
+}
+
 }  // namespace
+
+std::vector<Array> evaluate(const Graph& graph, const Node& node) {
+  std::unordered_map<ValueId, Array> arrays;
+  for (ValueId id : node.inputs) {
+    if (id != kNoValue) arrays[id] = {graph.value(id).shape, real_values(graph.value(id))};
+  }
+  for (ValueId id : node.outputs) arrays[id] = {};
+  run_node(graph, node, [&](ValueId id) -> Array& { return arrays.at(id); });
+  std::vector<Array> outputs;
+  for (ValueId id : node.outputs) outputs.push_back(std::move(arrays.at(id)));
+  return outputs;
+}
 
 void snap(const Value& value, Array& array) {
   if (!value.quantization) return;
@@ -291,7 +334,8 @@ Result<Reference> Reference::open(Graph graph) {
 
 // The graph's shapes with the batch of these inputs.
 Status Reference::prepare(const std::vector<Array>& inputs) {
-  if (inputs.size() != graph_.inputs.size()) return fail(Code::invalid, "the model takes {} inputs, not {}", graph_.inputs.size(), inputs.size());
+  if (inputs.size() != graph_.inputs.size())
+    return fail(Code::invalid, "the model takes {} inputs, not {}", graph_.inputs.size(), inputs.size());
   bool same = !concrete_.inputs.empty();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& wanted = graph_.value(graph_.inputs[i]);
@@ -327,17 +371,8 @@ Result<std::vector<Array>> Reference::run(const std::vector<Array>& inputs, cons
   }
   for (size_t i = 0; i < concrete_.nodes.size(); ++i) {
     const Node& node = concrete_.nodes[i];
-    Frame frame;
-    for (ValueId id : node.inputs) frame.in.push_back(id == kNoValue ? nullptr : &array(id));
+    run_node(concrete_, node, array);
     for (ValueId id : node.outputs) {
-      Array& out = array(id);
-      out.shape = concrete_.value(id).shape;
-      out.data.resize(static_cast<size_t>(elements(out.shape)));
-      frame.out.push_back(&out);
-    }
-    std::visit([&](const auto& operation) { graph::run(operation, frame); }, node.operation);
-    for (ValueId id : node.outputs) {
-      snap(concrete_.value(id), array(id));
       if (tap) tap(id, array(id));
     }
     auto free_after = [&](ValueId id) {

@@ -47,8 +47,8 @@ struct Axis {
   }
 };
 
-Axis axis_of(const Array& x, const Array& out, size_t from_end, int64_t kernel, const std::vector<int64_t>& strides, const std::vector<int64_t>& dilations,
-             const std::vector<int64_t>& pads_begin) {
+Axis axis_of(const Array& x, const Array& out, size_t from_end, int64_t kernel, const std::vector<int64_t>& strides,
+             const std::vector<int64_t>& dilations, const std::vector<int64_t>& pads_begin) {
   const size_t spatial = x.shape.size() - 2;
   if (from_end > spatial) return {};
   size_t i = spatial - from_end;
@@ -81,18 +81,30 @@ void accumulate_plane(const Axis& h, const Axis& w, const float* in, const float
 
 float activated(const ActivationSpec& spec, float x) {
   switch (spec.kind) {
-    case Activation::none: return x;
-    case Activation::relu: return std::max(x, 0.0f);
-    case Activation::relu6: return std::clamp(x, 0.0f, 6.0f);
-    case Activation::clip: return std::clamp(x, spec.alpha, spec.beta);
-    case Activation::leaky_relu: return x < 0 ? spec.alpha * x : x;
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::hard_sigmoid: return std::clamp(spec.alpha * x + spec.beta, 0.0f, 1.0f);
-    case Activation::tanh: return std::tanh(x);
-    case Activation::silu: return x * sigmoid(x);
-    case Activation::hard_swish: return x * std::clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f;
-    case Activation::gelu: return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
-    case Activation::elu: return x < 0 ? spec.alpha * std::expm1(x) : x;
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return std::max(x, 0.0f);
+    case Activation::relu6:
+      return std::clamp(x, 0.0f, 6.0f);
+    case Activation::clip:
+      return std::clamp(x, spec.alpha, spec.beta);
+    case Activation::leaky_relu:
+      return x < 0 ? spec.alpha * x : x;
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::hard_sigmoid:
+      return std::clamp(spec.alpha * x + spec.beta, 0.0f, 1.0f);
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::silu:
+      return x * sigmoid(x);
+    case Activation::hard_swish:
+      return x * std::clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f;
+    case Activation::gelu:
+      return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
+    case Activation::elu:
+      return x < 0 ? spec.alpha * std::expm1(x) : x;
   }
   return x;
 }
@@ -192,7 +204,11 @@ namespace {
 class Cell {
  public:
   Cell(const Recurrent& op, const RecurrentInputs& in, int64_t direction)
-      : op_(op), gates_(op.kind == Recurrent::Kind::lstm ? 4 : 3), width_(in.x.shape[2]), from_x_(static_cast<size_t>(gates_ * op.hidden)), from_h_(from_x_) {
+      : op_(op),
+        gates_(op.kind == Recurrent::Kind::lstm ? 4 : 3),
+        width_(in.x.shape[2]),
+        from_x_(static_cast<size_t>(gates_ * op.hidden)),
+        from_h_(from_x_) {
     const int64_t rows = gates_ * op.hidden;
     weights_ = in.weights.data.data() + direction * rows * width_;
     recurrent_ = in.recurrent_weights.data.data() + direction * rows * op.hidden;

@@ -119,7 +119,8 @@ Shapes shape_of(const Linear& op, const Operands& in) {
   SKERRY_TRY(check_activation(op.activation));
   const Shape &x = in.shape(0), &w = in.shape(1);
   SKERRY_TRY(in.expect_constant(1, "the weights"));
-  if (x.empty() || w.size() != 2 || x.back() != w[1]) return fail(Code::invalid, "input {} and weights {} do not fit", to_string(x), to_string(w));
+  if (x.empty() || w.size() != 2 || x.back() != w[1])
+    return fail(Code::invalid, "input {} and weights {} do not fit", to_string(x), to_string(w));
   SKERRY_TRY(in.expect_constant(2, "the bias", {w[0]}));
   Shape out = x;
   out.back() = w[0];
@@ -168,7 +169,8 @@ Shapes shape_of(const Reduce& op, const Operands& in) {
   SKERRY_TRY(in.expect(1, 1));
   if (op.kind > Reduce::Kind::max) return fail(Code::invalid, "reduction {} is unknown", static_cast<int>(op.kind));
   const Shape& x = in.shape(0);
-  if (op.axes.empty() || !all_in(op.axes, 0, in.rank(0) - 1) || std::adjacent_find(op.axes.begin(), op.axes.end(), std::greater_equal<>()) != op.axes.end()) {
+  if (op.axes.empty() || !all_in(op.axes, 0, in.rank(0) - 1) ||
+      std::adjacent_find(op.axes.begin(), op.axes.end(), std::greater_equal<>()) != op.axes.end()) {
     return fail(Code::invalid, "axes {} of {}: must be there and ascend", to_string(op.axes), to_string(x));
   }
   Shape out;
@@ -299,7 +301,8 @@ Shapes shape_of(const Transpose& op, const Operands& in) {
 Shapes shape_of(const Pad& op, const Operands& in) {
   SKERRY_TRY(in.expect(1, 1));
   Shape out = in.shape(0);
-  if (op.begin.size() != out.size() || op.end.size() != out.size() || !all_in(op.begin, 0, kParameterMax) || !all_in(op.end, 0, kParameterMax)) {
+  if (op.begin.size() != out.size() || op.end.size() != out.size() || !all_in(op.begin, 0, kParameterMax) ||
+      !all_in(op.end, 0, kParameterMax)) {
     return fail(Code::invalid, "paddings {} and {} do not fit {}", to_string(op.begin), to_string(op.end), to_string(out));
   }
   if (std::isnan(op.value)) return fail(Code::invalid, "pads with what is not a number");
@@ -323,7 +326,8 @@ Shapes shape_of(const Slice& op, const Operands& in) {
     if (named[axis]) return fail(Code::invalid, "names axis {} twice", axis);
     named[axis] = true;
     if (out[axis] == kUnknown) return fail(Code::unavailable, "slices the batch");
-    if (op.step[i] < 1 || op.step[i] > kParameterMax) return fail(Code::unavailable, "has a step of {}: 1 and more are supported", op.step[i]);
+    if (op.step[i] < 1 || op.step[i] > kParameterMax)
+      return fail(Code::unavailable, "has a step of {}: 1 and more are supported", op.step[i]);
     SliceRange range = slice_range(op, i, out[axis]);
     if (range.begin >= range.end) return fail(Code::invalid, "leaves nothing of axis {} of {}", axis, to_string(in.shape(0)));
     out[axis] = (range.end - range.begin + op.step[i] - 1) / op.step[i];
@@ -334,10 +338,13 @@ Shapes shape_of(const Slice& op, const Operands& in) {
 Shapes shape_of(const Recurrent& op, const Operands& in) {
   const bool lstm = op.kind == Recurrent::Kind::lstm;
   SKERRY_TRY(in.expect(3, lstm ? 6 : 5, lstm ? 3 : 2));
-  if (op.kind > Recurrent::Kind::lstm || op.direction > Recurrent::Direction::both) return fail(Code::invalid, "its kind or direction is unknown");
+  if (op.kind > Recurrent::Kind::lstm || op.direction > Recurrent::Direction::both)
+    return fail(Code::invalid, "its kind or direction is unknown");
   const Shape& x = in.shape(0);
-  if (x.size() != 3 || op.hidden < 1 || op.hidden > kParameterMax) return fail(Code::invalid, "input {} of {} hidden: must be [time, batch, features]", to_string(x), op.hidden);
-  if (x[0] == kUnknown || x[2] == kUnknown) return fail(Code::unavailable, "input {} has an unknown time or width: fix it in the model", to_string(x));
+  if (x.size() != 3 || op.hidden < 1 || op.hidden > kParameterMax)
+    return fail(Code::invalid, "input {} of {} hidden: must be [time, batch, features]", to_string(x), op.hidden);
+  if (x[0] == kUnknown || x[2] == kUnknown)
+    return fail(Code::unavailable, "input {} has an unknown time or width: fix it in the model", to_string(x));
   const int64_t directions = op.direction == Recurrent::Direction::both ? 2 : 1, rows = (lstm ? 4 : 3) * op.hidden;
   SKERRY_TRY(in.expect_constant(1, "the weights", {directions, rows, x[2]}));
   SKERRY_TRY(in.expect_constant(2, "the recurrent weights", {directions, rows, op.hidden}));
@@ -374,9 +381,11 @@ Status check_quantization(const Value& value) {
     return {0, 0};  // i32 is for biases, which are symmetric
   }();
   if (value.type != ElementType::i8 && value.type != ElementType::u8 && value.type != ElementType::i32) {
-    return fail(Code::unavailable, "value '{}' is quantized as {}: i8, u8 and i32 (biases) are supported", value.name, to_string(value.type));
+    return fail(Code::unavailable, "value '{}' is quantized as {}: i8, u8 and i32 (biases) are supported", value.name,
+                to_string(value.type));
   }
-  if (q.scale.empty() || q.zero_point.size() != q.scale.size()) return fail(Code::invalid, "value '{}' has scales without zero points", value.name);
+  if (q.scale.empty() || q.zero_point.size() != q.scale.size())
+    return fail(Code::invalid, "value '{}' has scales without zero points", value.name);
   for (size_t i = 0; i < q.scale.size(); ++i) {
     if (!(q.scale[i] > 0) || !std::isfinite(q.scale[i])) return fail(Code::invalid, "value '{}' has a scale of {}", value.name, q.scale[i]);
     if (q.zero_point[i] < range.first || q.zero_point[i] > range.second) {
@@ -390,7 +399,8 @@ Status check_quantization(const Value& value) {
 Status check_axis(const Value& value) {
   const Quantization& q = *value.quantization;
   if (q.scale.size() == 1) return {};
-  if (q.axis < 0 || static_cast<size_t>(q.axis) >= value.shape.size() || value.shape[static_cast<size_t>(q.axis)] != static_cast<int64_t>(q.scale.size())) {
+  if (q.axis < 0 || static_cast<size_t>(q.axis) >= value.shape.size() ||
+      value.shape[static_cast<size_t>(q.axis)] != static_cast<int64_t>(q.scale.size())) {
     return fail(Code::invalid, "value '{}' {} has {} scales on axis {}", value.name, to_string(value.shape), q.scale.size(), q.axis);
   }
   return {};
@@ -399,13 +409,15 @@ Status check_axis(const Value& value) {
 Status check_value(const Value& value) {
   if (value.quantization) SKERRY_TRY(check_quantization(value));
   if (!value.is_constant()) return {};
-  if (value.shape.size() > kRankMax) return fail(Code::unavailable, "constant '{}' has {} dimensions, at most {}", value.name, value.shape.size(), kRankMax);
+  if (value.shape.size() > kRankMax)
+    return fail(Code::unavailable, "constant '{}' has {} dimensions, at most {}", value.name, value.shape.size(), kRankMax);
   if (std::any_of(value.shape.begin(), value.shape.end(), [](int64_t d) { return d < 1; })) {
     return fail(Code::invalid, "constant '{}' has the shape {}", value.name, to_string(value.shape));
   }
   int64_t count = elements(value.shape);
   if (count < 0 || value.constant->size() != static_cast<size_t>(count) * bytes_of(value.type)) {
-    return fail(Code::invalid, "constant '{}' {} {} has {} bytes", value.name, to_string(value.type), to_string(value.shape), value.constant->size());
+    return fail(Code::invalid, "constant '{}' {} {} has {} bytes", value.name, to_string(value.type), to_string(value.shape),
+                value.constant->size());
   }
   if (value.quantization) SKERRY_TRY(check_axis(value));
   return {};
@@ -416,10 +428,12 @@ Status check_input(const Value& value) {
   if (value.type != ElementType::f32 && !value.quantization) {
     return fail(Code::unavailable, "input '{}' is {}: f32 and quantized inputs are supported", value.name, to_string(value.type));
   }
-  if (value.shape.size() > kRankMax || elements(value.shape) < 0) return fail(Code::invalid, "input '{}' {} is too large", value.name, to_string(value.shape));
+  if (value.shape.size() > kRankMax || elements(value.shape) < 0)
+    return fail(Code::invalid, "input '{}' {} is too large", value.name, to_string(value.shape));
   for (size_t i = 0; i < value.shape.size(); ++i) {
     if (value.shape[i] < 1 && !(i == 0 && value.shape[i] == kUnknown)) {
-      return fail(Code::unavailable, "input '{}' {}: only the first dimension may be unknown; fix the others in the model", value.name, to_string(value.shape));
+      return fail(Code::unavailable, "input '{}' {}: only the first dimension may be unknown; fix the others in the model", value.name,
+                  to_string(value.shape));
     }
   }
   if (value.quantization) SKERRY_TRY(check_axis(value));
@@ -467,7 +481,8 @@ Result<std::vector<Shape>> output_shapes(const Graph& graph, const Node& node) {
 
 Status check_structure(const Graph& graph) {
   if (graph.nodes.size() > kNodesMax || graph.values.size() > kValuesMax) {
-    return fail(Code::invalid, "the graph has {} nodes and {} values, at most {} and {}", graph.nodes.size(), graph.values.size(), kNodesMax, kValuesMax);
+    return fail(Code::invalid, "the graph has {} nodes and {} values, at most {} and {}", graph.nodes.size(), graph.values.size(),
+                kNodesMax, kValuesMax);
   }
   std::vector<bool> defined(graph.values.size());
   for (size_t id = 0; id < graph.values.size(); ++id) {

@@ -112,7 +112,8 @@ TEST_CASE("graph: what an operation can't take is refused with the node's name")
   CHECK(refusal(shape_after({-1, 3, 9}, Conv{{0}, {1}, {0}, {0}, 1}, {{4, 3, 3}})).find("below 1") != std::string::npos);
   CHECK(refusal(shape_after({-1, 3, 2}, Conv{{1}, {1}, {0}, {0}, 1}, {{4, 3, 3}})).find("beyond the input") != std::string::npos);
   CHECK(refusal(shape_after({-1, 3, 9}, Conv{{1}, {kEnd}, {0}, {0}, 1}, {{4, 3, 3}})).find("one of them over") != std::string::npos);
-  CHECK(refusal(shape_after({-1, 3, 9}, Conv{{1}, {1}, {0}, {0}, 1}, {{4, 3, 3}, {5}})).find("the bias is [5], should be [4]") != std::string::npos);
+  CHECK(refusal(shape_after({-1, 3, 9}, Conv{{1}, {1}, {0}, {0}, 1}, {{4, 3, 3}, {5}})).find("the bias is [5], should be [4]") !=
+        std::string::npos);
   CHECK(refusal(shape_after({-1, 3, 9}, Pool{Pool::Kind::max, {2}, {2}, {2}, {0}})).find("nothing but padding") != std::string::npos);
   CHECK(refusal(shape_after({-1, 3}, Reduce{Reduce::Kind::mean, {0}})).find("over the batch") != std::string::npos);
   CHECK(refusal(shape_after({-1, 3}, Reduce{Reduce::Kind::mean, {1, 1}})).find("ascend") != std::string::npos);
@@ -196,7 +197,8 @@ TEST_CASE("graph: a damaged graph is refused, whatever is wrong with it") {
 }
 
 TEST_CASE("graph: quantized constants become the real numbers that they stand for") {
-  auto bytes = std::make_shared<std::vector<std::byte>>(std::vector<std::byte>{std::byte{1}, std::byte{0xff}, std::byte{10}, std::byte{20}});
+  auto bytes =
+      std::make_shared<std::vector<std::byte>>(std::vector<std::byte>{std::byte{1}, std::byte{0xff}, std::byte{10}, std::byte{20}});
   Value value{"w", ElementType::i8, {2, 2}, Quantization{{0.5f, 2.0f}, {0, 10}, 0}, bytes};
   CHECK(real_values(value) == std::vector<float>{0.5f, -0.5f, 0.0f, 20.0f});
   value.quantization->axis = 1;

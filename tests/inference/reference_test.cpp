@@ -69,7 +69,8 @@ TEST_CASE("reference: convolutions, worked by hand") {
                 {1 + 50, 2 + 60, 4 + 80, 5 + 90});
   }
   SECTION("unequal padding puts the window where it should be") {
-    check_close(after({{1, 1, 2, 2}, {}}, Conv{{1, 1}, {1, 1}, {0, 1}, {1, 0}, 1}, {{{1, 1, 2, 2}, {1, 2, 4, 8}}}), {2 + 24, 1 + 4 + 12 + 32, 6, 3 + 8});
+    check_close(after({{1, 1, 2, 2}, {}}, Conv{{1, 1}, {1, 1}, {0, 1}, {1, 0}, 1}, {{{1, 1, 2, 2}, {1, 2, 4, 8}}}),
+                {2 + 24, 1 + 4 + 12 + 32, 6, 3 + 8});
   }
   SECTION("depthwise and groups") {
     check_close(after({{1, 2, 2}, {}}, Conv{{1}, {1}, {0}, {0}, 2}, {{{4, 1, 1}, {}}}), {1, 2, 2, 4, 9, 12, 12, 16});
@@ -78,7 +79,8 @@ TEST_CASE("reference: convolutions, worked by hand") {
     check_close(after({{2, 2, 1, 2}, {}}, Conv{{1, 1}, {1, 1}, {0, 0}, {0, 0}, 1}, {{{1, 2, 1, 1}, {1, 10}}}), {31, 42, 75, 86});
   }
   SECTION("residual before the activation") {
-    check_close(after({{1, 1, 2}, {1, -4}}, Conv{{1}, {1}, {0}, {0}, 1, {Activation::relu}}, {{{1, 1, 1}, {2}}, {}, {{1, 1, 2}, {3, 3}}}), {5, 0});
+    check_close(after({{1, 1, 2}, {1, -4}}, Conv{{1}, {1}, {0}, {0}, 1, {Activation::relu}}, {{{1, 1, 1}, {2}}, {}, {{1, 1, 2}, {3, 3}}}),
+                {5, 0});
   }
 }
 
@@ -121,8 +123,9 @@ TEST_CASE("reference: reductions, broadcasts and activations") {
 
 TEST_CASE("reference: normalisations") {
   double e1 = std::exp(-1.0), sum = 1 + e1;
-  check_close(after({{1, 2, 2}, {}}, Softmax{1}), {float(std::exp(-2.0) / (1 + std::exp(-2.0))), float(std::exp(-2.0) / (1 + std::exp(-2.0))),
-                                                   float(1 / (1 + std::exp(-2.0))), float(1 / (1 + std::exp(-2.0)))});
+  check_close(after({{1, 2, 2}, {}}, Softmax{1}),
+              {float(std::exp(-2.0) / (1 + std::exp(-2.0))), float(std::exp(-2.0) / (1 + std::exp(-2.0))), float(1 / (1 + std::exp(-2.0))),
+               float(1 / (1 + std::exp(-2.0)))});
   check_close(after({{1, 2}, {1000, 999}}, Softmax{-1}), {float(1 / sum), float(e1 / sum)});
   check_close(after({{1, 2}, {1000, 999}}, Softmax{-1, true}), {float(std::log(1 / sum)), float(std::log(e1 / sum))});
   check_close(after({{1, 2, 1}, {3, 8}}, BatchNorm{0}, {{{2}, {2, 1}}, {{2}, {0, 5}}, {{2}, {1, 2}}, {{2}, {4, 9}}}), {2, 7});
@@ -149,8 +152,9 @@ double sig(double x) { return 1 / (1 + std::exp(-x)); }
 
 TEST_CASE("reference: one LSTM step and two GRU steps, worked by hand") {
   // One feature, one hidden: weights per gate are numbers.
-  std::vector<Array> lstm = run_node({{1, 1, 1}, {2}}, Recurrent{Recurrent::Kind::lstm, Recurrent::Direction::forward, 1},
-                                     {{{1, 4, 1}, {0.1f, 0.2f, 0.3f, 0.4f}}, {{1, 4, 1}, {1, 1, 1, 1}}, {{1, 8}, {0.1f, 0, 0, 0, 0, 0.2f, 0, 0}}}, 3);
+  std::vector<Array> lstm =
+      run_node({{1, 1, 1}, {2}}, Recurrent{Recurrent::Kind::lstm, Recurrent::Direction::forward, 1},
+               {{{1, 4, 1}, {0.1f, 0.2f, 0.3f, 0.4f}}, {{1, 4, 1}, {1, 1, 1, 1}}, {{1, 8}, {0.1f, 0, 0, 0, 0, 0.2f, 0, 0}}}, 3);
   double c = sig(0.2 + 0.1) * std::tanh(0.8), h = sig(0.4 + 0.2) * std::tanh(c);
   check_close(lstm[0].data, {float(h)});
   check_close(lstm[1].data, {float(h)});
@@ -158,8 +162,8 @@ TEST_CASE("reference: one LSTM step and two GRU steps, worked by hand") {
 
   for (bool reset_after : {false, true}) {
     Recurrent op{Recurrent::Kind::gru, Recurrent::Direction::forward, 1, reset_after};
-    std::vector<Array> gru = run_node({{2, 1, 1}, {1, -1}}, op,
-                                      {{{1, 3, 1}, {0.5f, 0.6f, 0.7f}}, {{1, 3, 1}, {0.2f, 0.3f, 0.4f}}, {{1, 6}, {0, 0, 0, 0, 0, 0.25f}}}, 2);
+    std::vector<Array> gru = run_node(
+        {{2, 1, 1}, {1, -1}}, op, {{{1, 3, 1}, {0.5f, 0.6f, 0.7f}}, {{1, 3, 1}, {0.2f, 0.3f, 0.4f}}, {{1, 6}, {0, 0, 0, 0, 0, 0.25f}}}, 2);
     double state = 0;
     std::vector<float> states;
     for (double x : {1.0, -1.0}) {
@@ -175,13 +179,15 @@ TEST_CASE("reference: one LSTM step and two GRU steps, worked by hand") {
 
 TEST_CASE("reference: both directions of a GRU meet at the ends they started from") {
   Recurrent both{Recurrent::Kind::gru, Recurrent::Direction::both, 1, true};
-  std::vector<Array> out = run_node({{3, 2, 1}, {1, 2, 3, 4, 5, 6}}, both, {{{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}, {{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}}, 2);
+  std::vector<Array> out = run_node({{3, 2, 1}, {1, 2, 3, 4, 5, 6}}, both,
+                                    {{{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}, {{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}}, 2);
   CHECK(out[0].shape == Shape{3, 2, 2, 1});
   // Forward ends at t = 2, backward at t = 0.
   CHECK(out[1].data[0] == out[0].data[2 * 4 + 0]);
   CHECK(out[1].data[2] == out[0].data[0 * 4 + 2]);
   // Equal weights: the backward pass over a turned sequence is the forward pass.
-  std::vector<Array> turned = run_node({{3, 2, 1}, {5, 6, 3, 4, 1, 2}}, both, {{{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}, {{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}}, 2);
+  std::vector<Array> turned = run_node({{3, 2, 1}, {5, 6, 3, 4, 1, 2}}, both,
+                                       {{{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}, {{2, 3, 1}, {.1f, .2f, .3f, .1f, .2f, .3f}}}, 2);
   CHECK(out[1].data[0] == turned[1].data[2]);
 }
 
@@ -200,7 +206,8 @@ TEST_CASE("reference: quantized values lie on their grid, saturate, and are seen
   Result<Reference> reference = Reference::open(graph);
   REQUIRE(reference.ok());
   std::vector<std::pair<ValueId, Array>> seen;
-  auto result = reference->run({{{1, 4}, {0.6f, -100.0f, 1000.0f, std::nanf("")}}}, [&](ValueId id, const Array& array) { seen.emplace_back(id, array); });
+  auto result = reference->run({{{1, 4}, {0.6f, -100.0f, 1000.0f, std::nanf("")}}},
+                               [&](ValueId id, const Array& array) { seen.emplace_back(id, array); });
   REQUIRE(result.ok());
   // 0.6 -> 0.5; -100 -> -5 (stored 0); 1000 -> 122.5 (stored 255), doubled 245 saturates at 127; not a number becomes zero.
   check_close(result->at(1).data, {1, -10, 127, 0});

@@ -1,4 +1,5 @@
-// The layers with weights and windows, for the reference interpreter. Shapes have been checked; the output is allocated, its data is set here.
+// The layers with weights and windows, for the reference interpreter. Shapes have been checked; the output is allocated, its data is set
+// here.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-// What each operation makes of its operands' shapes, and what it refuses. The one place where the rules of graph.h's operations are checked.
+// What each operation makes of its operands' shapes, and what it refuses. The one place where the rules of graph.h's operations are
+// checked.
 #pragma once
 
 #include "inference/graph/graph.h"
