@@ -50,6 +50,16 @@ fetch_peers() {
   done
 }
 
+# npm packages that ./bench inference compares with, into build/peers/npm. Without them it goes on, and says so.
+fetch_npm_peers() {
+  local folder=build/peers/npm
+  [ -d "$folder/node_modules/onnxruntime-node" ] && [ -d "$folder/node_modules/@tensorflow/tfjs-tflite" ] && return 0
+  say "fetching onnxruntime-node and @tensorflow/tfjs-tflite to compare with"
+  mkdir -p "$folder"
+  npm install --ignore-scripts --no-audit --no-fund --prefix "$folder" onnxruntime-node @tensorflow/tfjs-tflite >"$folder.log" 2>&1 ||
+    echo "the npm packages could not be fetched ($(tail -n 1 "$folder.log"))" >&2
+}
+
 # build PRESET [TARGET...]: configures once, builds what changed.
 build() {
   local preset=$1

@@ -51,7 +51,8 @@ struct PackageInfo {
   GateSpec gate;
   TrainingSpec training;
   std::string engine;                  // quantization engine of model.int8.pt: "onednn" or "qnnpack"
-  std::string int8_file = "model.int8.pt";
+  std::string int8_file = "model.int8.pt";  // what serves: "plan.bin", or this for LibTorch
+  std::string no_plan;                 // why LibTorch serves: the operation that a plan lacks
   std::string note;                    // how it was made, for people
 };
 
@@ -64,6 +65,9 @@ struct Package {
   // Reads, bounds and verifies. bytes_max bounds the sum of all files.
   static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
 };
+
+inline constexpr const char* kPlanFile = "plan.bin";
+inline constexpr const char* kTorchFile = "model.int8.pt";
 
 // Bounds of a package; parse_package_info refuses what lies beyond.
 inline constexpr size_t kChannelsMax = 256;

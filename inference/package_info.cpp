@@ -277,6 +277,7 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
                  "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'",
                  shown(out.int8_file));
   }
+  root.text("no_plan", false, kNoteBytesMax, out.no_plan);
   root.text("note", false, kNoteBytesMax, out.note);
   root.texts("labels", kLabelsMax, out.labels);
 }
@@ -367,6 +368,7 @@ std::string to_toml(const PackageInfo& info) {
   out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
   out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture),
                      quote(info.engine), quote(info.int8_file));
+  if (!info.no_plan.empty()) out += fmt::format("no_plan = {}\n", quote(info.no_plan));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
   out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride,

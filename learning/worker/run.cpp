@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "learning/job.h"
+#include "learning/worker/plan_artefact.h"
 #include "learning/worker/quantize.h"
 #include "learning/worker/train.h"
 
@@ -207,9 +208,11 @@ Status run(Job& job) {
 
   target.engine = host_engine();
   (void)write_progress(job.folder, {"quantize", 0, 0, 0});
-  SKERRY_ASSIGN(std::string int8, quantize(trained.model, calibration_windows(job), target.engine));
+  SKERRY_ASSIGN(Artefact int8, int8_artefact(trained.model, calibration_windows(job), target.engine));
+  target.int8_file = int8.file;
+  target.no_plan = int8.no_plan;
   SKERRY_TRY(write_file_atomic(package / kModelFile, trained.model));
-  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8));
+  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8.bytes));
   SKERRY_TRY(inference::seal_package(package, target));
 
   (void)write_progress(job.folder, {"judge", 0, 0, 0});
