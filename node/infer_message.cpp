@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -297,17 +298,21 @@ Status read_parameters(dom::element root, InferRequest& request) {
   return {};
 }
 
+Status read_id(dom::element root, std::optional<std::string>& out) {
+  dom::element id;
+  if (root["id"].get(id) != simdjson::SUCCESS) return {};
+  std::string_view text;
+  if (id.get_string().get(text) != simdjson::SUCCESS || text.size() > kIdBytesMax) {
+    return fail(Code::invalid, "'id' must be a string of at most {} bytes", kIdBytesMax);
+  }
+  out = std::string(text);
+  return {};
+}
+
 Result<InferRequest> read_request(dom::element root, RawTensors& raw, const ModelSpecs& model, size_t json_bytes) {
   if (!root.is_object()) return fail(Code::invalid, "the body is not a JSON object: write {{\"inputs\":[...]}}");
   InferRequest request;
-  dom::element id;
-  if (root["id"].get(id) == simdjson::SUCCESS) {
-    std::string_view text;
-    if (id.get_string().get(text) != simdjson::SUCCESS || text.size() > kIdBytesMax) {
-      return fail(Code::invalid, "'id' must be a string of at most {} bytes", kIdBytesMax);
-    }
-    request.id = std::string(text);
-  }
+  SKERRY_TRY(read_id(root, request.id));
   SKERRY_TRY(read_parameters(root, request));
   dom::array inputs;
   if (root["inputs"].get_array().get(inputs) != simdjson::SUCCESS) {
@@ -327,6 +332,45 @@ Result<InferRequest> read_request(dom::element root, RawTensors& raw, const Mode
     SKERRY_ASSIGN(request.outputs.emplace_back(), read_output(output, model));
   }
   return request;
+}
+
+Result<Address> read_address(dom::element root) {
+  if (!root.is_object()) return fail(Code::invalid, "the message is not a JSON object: write {{\"model\":...,\"inputs\":[...]}}");
+  Address address;
+  SKERRY_TRY(read_id(root, address.id));
+  SKERRY_ASSIGN(address.model, required_text(root, "model", "the message"));
+  dom::element version;
+  if (root["version"].get(version) != simdjson::SUCCESS) return address;
+  uint64_t number = 0;
+  std::string_view text;
+  bool good = version.get_uint64().get(number) == simdjson::SUCCESS;
+  if (!good && version.get_string().get(text) == simdjson::SUCCESS) {
+    if (text.empty()) return address;
+    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    good = code == std::errc() && end == text.data() + text.size();
+  }
+  if (!good || number > UINT32_MAX) return fail(Code::invalid, "'version' must be a number, or left out for the version that serves");
+  address.version = static_cast<uint32_t>(number);
+  return address;
+}
+
+// Reads a text with the thread's parser.
+template <typename T, typename Read>
+Result<T> parsed(std::string_view json, Read read) try {
+  thread_local std::unique_ptr<dom::parser> kept;
+  std::unique_ptr<dom::parser> parser = kept ? std::move(kept) : std::make_unique<dom::parser>();
+  if (parser->capacity() < json.size() || parser->max_depth() != kJsonDepthMax) {
+    if (parser->allocate(std::max<size_t>(json.size(), 16 << 10), kJsonDepthMax) != simdjson::SUCCESS) {
+      return fail(Code::unavailable, "not enough memory for the body: try again");
+    }
+  }
+  dom::element root;
+  const auto code = parser->parse(json.data(), json.size()).get(root);
+  Result<T> out = code == simdjson::SUCCESS ? read(root) : Result<T>(fail(Code::invalid, "the body is not JSON: {}", simdjson::error_message(code)));
+  if (parser->capacity() <= kParserKeptBytes) kept = std::move(parser);
+  return out;
+} catch (const std::exception& e) {
+  return fail(Code::invalid, "the body can't be read: {}", e.what());
 }
 
 // ---- the answer
@@ -442,24 +486,11 @@ Status RawTensors::finish() const {
   return fail(Code::invalid, "{} raw bytes are left over: the sizes of the inputs must add up to what follows the JSON", left);
 }
 
-Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const ModelSpecs& model) try {
-  thread_local std::unique_ptr<dom::parser> kept;
-  std::unique_ptr<dom::parser> parser = kept ? std::move(kept) : std::make_unique<dom::parser>();
-  if (parser->capacity() < json.size() || parser->max_depth() != kJsonDepthMax) {
-    if (parser->allocate(std::max<size_t>(json.size(), 16 << 10), kJsonDepthMax) != simdjson::SUCCESS) {
-      return fail(Code::unavailable, "not enough memory for the body: try again");
-    }
-  }
-  dom::element root;
-  auto code = parser->parse(json.data(), json.size()).get(root);
-  Result<InferRequest> request = code == simdjson::SUCCESS
-                                     ? read_request(root, raw, model, json.size())
-                                     : Result<InferRequest>(fail(Code::invalid, "the body is not JSON: {}", simdjson::error_message(code)));
-  if (parser->capacity() <= kParserKeptBytes) kept = std::move(parser);
-  return request;
-} catch (const std::exception& e) {
-  return fail(Code::invalid, "the body can't be read: {}", e.what());
+Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const ModelSpecs& model) {
+  return parsed<InferRequest>(json, [&](dom::element root) { return read_request(root, raw, model, json.size()); });
 }
+
+Result<Address> parse_address(std::string_view json) { return parsed<Address>(json, read_address); }
 
 Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& model) {
   if (model.inputs.size() != 1) {
