@@ -50,7 +50,11 @@ class Stretch {
       : spec_(spec), times_(records.times), values_(values), rows_(records.rows()), last_(to - 1), at_(from) {}
 
   int64_t first_ns() const { return times_[at_]; }
-  int64_t last_ns() const { return times_[last_]; }
+  // Whether a window that begins there ends before the last record does. Unsigned: their distance may be more than int64 can say.
+  bool holds(int64_t from_ns) const {
+    const int64_t last_ns = times_[last_];
+    return from_ns <= last_ns && static_cast<uint64_t>(last_ns) - static_cast<uint64_t>(from_ns) >= static_cast<uint64_t>(span_ns(spec_));
+  }
 
   Window window(int64_t from_ns) {
     const size_t channels = spec_.fields.size();
@@ -118,7 +122,7 @@ Result<TimeCutResult> cut_windows_by_time(const WindowSpec& spec, const Batch& r
     while (to < rows && whole[to] && !breaks(spec, records.times[to - 1], records.times[to])) ++to;
     Stretch stretch(spec, records, values, from, to);
     result.next_ns = std::max(result.next_ns, stretch.first_ns());
-    for (; plus(result.next_ns, span_ns(spec)) <= stretch.last_ns(); result.next_ns = plus(result.next_ns, step)) {
+    for (; stretch.holds(result.next_ns); result.next_ns = plus(result.next_ns, step)) {
       if (result.windows.size() == windows_max) return result;
       result.windows.push_back(stretch.window(result.next_ns));
     }

@@ -14,6 +14,7 @@
 #include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/loop.h"
+#include "tests/bench/serving.h"
 #include "tests/bench/storage_codec.h"
 #include "tests/bench/storage_device.h"
 #include "tests/bench/storage_ingest.h"
@@ -33,6 +34,7 @@ constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
+    "  inference    requests over HTTP and ZeroMQ beside fastify + onnxruntime-node, memory, start, 1,000 swaps\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -78,6 +80,7 @@ std::vector<Measurement> measurements_of(const std::string& area) {
             {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
             {"device_bytes", device_bytes}};
   }
+  if (area == "inference") return {{"serving", serving_requests}, {"footprint", serving_footprint}, {"swaps", serving_swaps}};
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
 
@@ -93,7 +96,7 @@ int main(int argc, char** argv) {
     if (word == "--json" && i + 1 < argc) json = argv[++i];
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else if (word == "--quick") size = Size::smoke;
-    else if (area.empty() && (word == "main" || word == "storage")) area = word;
+    else if (area.empty() && (word == "main" || word == "storage" || word == "inference")) area = word;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
       return word == "--help" ? 0 : 2;
