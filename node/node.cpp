@@ -90,7 +90,8 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
     }
     return lines;
   };
-  node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed, describe);
+  node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed,
+                                                sync::Environment{.describe = describe, .link = {}, .device = {}});
 
   for (const config::SourceConfig& c : config.sources) {
     auto source = make_source(c);

@@ -69,9 +69,18 @@ void add_storage(Families& f, const Node& node) {
   f.counter("store_taken_bytes_total", "Bytes of records as they came.", node.store().wear().taken_bytes);
   f.counter("store_written_bytes_total", "Bytes that the store wrote to files.", node.store().wear().written_bytes);
   std::map<std::string, uint64_t> lost;
-  for (const auto& loss : node.store().losses()) lost[to_string(loss.reason)] += loss.records;
+  std::map<std::pair<std::string, std::string>, uint64_t> unsent;
+  for (const auto& loss : node.store().losses()) {
+    if (loss.outbox_class) {
+      unsent[{to_string(*loss.outbox_class), to_string(loss.reason)}] += loss.entries;
+    } else {
+      lost[to_string(loss.reason)] += loss.records;
+    }
+  }
   MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);
   for (const auto& [reason, records] : lost) Families::put(family, {{"reason", reason}}, static_cast<double>(records));
+  MetricFamily& dropped = f.add("outbox_lost_entries_total", "Outbox entries that the hub never got, by the rule of their class.", MetricType::Counter);
+  for (const auto& [why, entries] : unsent) Families::put(dropped, {{"class", why.first}, {"reason", why.second}}, static_cast<double>(entries));
 }
 
 void add_models(Families& f, const Node& node) {
