@@ -6,6 +6,7 @@
 // On failure: a version that can't be loaded or answers NaN on the warm-up input is refused and the serving one stays.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -42,6 +43,14 @@ struct EngineStatistics {  // per model and version since start
   int64_t last_ns = 0;
 };
 
+// A version on trial (canary): it answers a share of the requests that name no version. Where it fails, the serving version answers.
+struct Trial {
+  uint32_t version = 0;
+  double share = 0;  // [0, 1]
+  // Evenly spread for tickets that count up, and the same for the same ticket.
+  bool takes(uint64_t ticket) const;
+};
+
 class Engine {
  public:
   Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock);
@@ -51,7 +60,10 @@ class Engine {
   Status load(const std::string& model, uint32_t version);
   // Makes a loaded version the one that answers requests without a version. Error: not_found.
   Status serve(const std::string& model, uint32_t version);
-  Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one
+  Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one. Ends its trial
+  // Begins or (nullopt) ends a trial. Error: not_found when the version is not loaded.
+  Status set_trial(const std::string& model, std::optional<Trial> trial);
+  std::optional<Trial> trial(const std::string& model) const;
 
   // The version asked for, else the serving one. Error: not_found.
   Result<std::shared_ptr<const LoadedModel>> find(const std::string& model, std::optional<uint32_t> version) const;
@@ -74,7 +86,10 @@ class Engine {
   struct Entry {
     std::map<uint32_t, Version> versions;
     std::optional<uint32_t> serving;
+    std::optional<Trial> trial;
   };
+  Result<Version> lookup(const std::string& model, std::optional<uint32_t> version) const;
+  // As lookup(); without a version perhaps the one on trial.
   Result<Version> pick(const std::string& model, std::optional<uint32_t> version) const;
 
   const Options options_;
@@ -82,6 +97,7 @@ class Engine {
   const Clock& clock_;
   mutable std::shared_mutex mutex_;  // guards models_
   std::map<std::string, Entry> models_;
+  mutable std::atomic<uint64_t> ticket_{0};  // of requests for models that have a trial
   std::mutex load_mutex_;            // one load at a time: memory of at most one extra version
 };
 
