@@ -62,6 +62,8 @@ class Parser : Reader {
     for (const Member& m : *table) {
       if (section.name == "storage" && m.key == "stream")
         stream_rules(m.at, m.value.front());
+      else if (section.name == "storage" && m.key == "outbox")
+        outbox_rules(m.at, m.value.front());
       else if (section.name != "sync" || !is_policy_key(m.key))
         rest.push_back(m);
     }
@@ -99,6 +101,24 @@ class Parser : Reader {
       }
       everything |= rule.name == "*";
       out_.config.storage.streams.push_back(std::move(rule));
+    }
+  }
+
+  void outbox_rules(Place at, const Value& value) {
+    std::set<storage::OutboxClass> seen;
+    for (const Value* item : array_of_tables("storage.outbox", at, value, std::size(storage::kOutboxClasses) * 2)) {
+      const Table& table = *item->as<Table>();
+      storage::OutboxRule rule;
+      fill(table, outbox_section(), rule, [](const std::string&) { return ""; });
+      if (find(table, "class") == nullptr) {
+        complain(item->at, "storage.outbox: 'class' is missing: which entries, e.g. class = \"telemetry\"");
+        continue;
+      }
+      if (!seen.insert(rule.outbox_class).second) {
+        complain(find(table, "class")->at, "a second rule for this class: remove one");
+        continue;
+      }
+      out_.config.storage.outbox.push_back(rule);
     }
   }
 

@@ -84,6 +84,10 @@ std::string reference() {
     comment(out, stream_section().doc);
     out += "#[[storage.stream]]\n";
     keys(out, stream_section(), storage::StreamRule{}, "#");
+    out += "\n";
+    comment(out, outbox_section().doc);
+    out += "#[[storage.outbox]]\n";
+    keys(out, outbox_section(), storage::OutboxRule{}, "#");
   }
   for (size_t i = 0; i < kSourceTypes.size(); ++i) {
     const auto type = static_cast<SourceType>(i);

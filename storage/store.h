@@ -101,9 +101,10 @@ class Store {
 
   // --- outbox
   // Entries of a class from `from_seq` on, contiguous, whole, at least one if there is any, together about bytes_max. Everything
-  // returned is durable first: what the hub has seen can't be un-happened by a power cut. An entry that is damaged comes as an
-  // empty block with 0 records, so that the sequence stays whole. from_seq 0: from the oldest that is kept. Error: not_found when
-  // from_seq was acknowledged and removed.
+  // returned is durable first: what the hub has seen can't be un-happened by a power cut. What is gone by rule - a class' TTL or quota,
+  // records that a stream's rule took unsent - comes as one item of kind `lost` per stretch and reason, which stands for all numbers
+  // from seq to last_seq. An entry that is damaged comes as an empty block with 0 records. So the sequence stays whole. from_seq 0:
+  // from the oldest that is kept. Error: not_found when from_seq was acknowledged and removed.
   virtual Result<std::vector<OutboxItem>> outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) = 0;
   // The hub holds everything up to `seq`. Monotone; a smaller seq is ignored. Error: invalid when seq was never queued.
   virtual Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) = 0;

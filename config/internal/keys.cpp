@@ -302,6 +302,22 @@ const Section<storage::StreamRule>& stream_section() {
   return section;
 }
 
+const Section<storage::OutboxRule>& outbox_section() {
+  using R = storage::OutboxRule;
+  using storage::OutboxClass;
+  const std::vector<std::pair<std::string, OutboxClass>> classes = {
+      {"alarm", OutboxClass::alarm},         {"label", OutboxClass::label},     {"model", OutboxClass::model},
+      {"telemetry", OutboxClass::telemetry}, {"backlog", OutboxClass::backlog}, {"diagnostics", OutboxClass::diagnostics}};
+  // clang-format off
+  static const Section<R> section{"storage.outbox", "Rules for what waits for the hub, per class. Without any, everything waits until the hub has it.", {
+    choice<R>("class", AT(outbox_class), classes, "Which entries: records and predictions are telemetry."),
+    duration<R>("ttl", AT(ttl), 0s, 24h * 36500, "What has waited this long is dropped: the hub is told how much, and the loss ledger has it; 0s: never."),
+    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes: beyond it the oldest is dropped; 0 B: no quota. Records stay in their stream."),
+  }};
+  // clang-format on
+  return section;
+}
+
 const Section<SourceConfig>& source_section(SourceType type) {
   static const std::vector<Section<SourceConfig>> all = make_source_sections();
   return all[static_cast<size_t>(type)];

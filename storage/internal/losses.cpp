@@ -22,6 +22,7 @@ std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Los
     sum.range = {std::min(sum.range.from_ns, loss.range.from_ns), std::max(sum.range.to_ns, loss.range.to_ns)};
     sum.records += loss.records;
     sum.unsent += loss.unsent;
+    sum.entries += loss.entries;
     sum.at_ns = loss.at_ns;
     return std::pair{row->first, sum};
   };
@@ -38,6 +39,7 @@ std::string encode_loss(const Loss& loss) {
   out.varint(loss.records);
   out.varint(loss.unsent);
   out.signed64(loss.at_ns);
+  out.varint(loss.entries);
   return seal('l', 1, out.bytes());
 }
 
@@ -51,6 +53,7 @@ Result<Loss> decode_loss(std::string_view body, std::string series, LossReason r
   loss.records = in.varint();
   loss.unsent = in.varint();
   loss.at_ns = in.signed64();
+  if (!in.done()) loss.entries = in.varint();  // rows of before have none
   if (!in.done()) return fail(Code::corrupt, "a row of the loss ledger has bytes that do not add up");
   return loss;
 }

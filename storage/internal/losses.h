@@ -12,6 +12,7 @@
 
 namespace skerry::storage::internal {
 
+inline constexpr uint32_t kClassLosses = 0xffffff00;         // from here on, series ids of the ledger are classes of the outbox
 inline constexpr size_t kLossRowsMax = 10'000;               // beyond it neighbours are joined however far apart they are
 inline constexpr int64_t kLossGapNs = 3'600'000'000'000;     // that still makes one stretch of two
 
@@ -22,6 +23,8 @@ struct LossKey {
   auto operator<=>(const LossKey&) const = default;
 };
 using Losses = std::map<LossKey, Loss>;
+
+inline uint32_t loss_id(OutboxClass c) { return kClassLosses + static_cast<uint32_t>(c); }
 
 // The row that `loss` becomes in the ledger: a new one, or a longer one than before.
 std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Loss& loss);

@@ -47,6 +47,13 @@ Status load_class(std::string_view key, Reader in, State& state) {
   return {};
 }
 
+Status load_dropped(std::string_view key, std::string_view body, State& state) {
+  const uint8_t number = key.size() == 2 ? static_cast<uint8_t>(key[1]) : 0;
+  if (number == 0 || number >= state.dropped.size()) return broken("dropped outbox entries");
+  SKERRY_ASSIGN(state.dropped[number], decode_dropped(body));
+  return {};
+}
+
 Status load_series(std::string_view key, Reader in, std::map<uint32_t, SeriesState>& by_id) {
   Reader id(key.substr(1));
   SeriesState s;
@@ -211,6 +218,8 @@ Status StateLoader::add(std::string_view key, std::string_view value) {
       return load_counters(in, state_);
     case 'o':
       return load_class(key, in, state_);
+    case 'd':
+      return load_dropped(key, body, state_);
     case 's':
       return load_series(key, in, by_id_);
     case 't':
@@ -230,6 +239,10 @@ Status StateLoader::add(std::string_view key, std::string_view value) {
 
 State StateLoader::finish() {
   for (auto& [at, loss] : state_.losses) {
+    if (at.series > kClassLosses && at.series - kClassLosses < state_.classes.size()) {
+      loss.outbox_class = static_cast<OutboxClass>(at.series - kClassLosses);
+      continue;
+    }
     auto found = by_id_.find(at.series);
     loss.series = found != by_id_.end() ? found->second.series.text() : fmt::format("recovered-{}", at.series);  // as fsck names it
   }

@@ -1,6 +1,6 @@
 // The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the
 // outbox; store_upkeep.cpp: sealing, trimming, repair; store_space.cpp:
-// retention and quotas.
+// retention and quotas; store_outbox_rules.cpp: what the classes of the outbox drop.
 #pragma once
 
 #include <atomic>
@@ -90,6 +90,8 @@ class StoreImpl final : public Store {
   void tend_space();    // retention and quotas
   std::vector<QuotaStatus> measure() const;
   Status evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason);
+  void tend_outbox();   // TTL and quota of the classes
+  Status drop_waiting(const OutboxRule& rule);
   uint64_t unsent_from();  // number of the oldest block that the hub does not have
   void reclaim();          // gives the room of evicted chunks back to the file system
   Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
@@ -102,6 +104,8 @@ class StoreImpl final : public Store {
   Status sync(uint64_t ticket);
   Error note_trouble(Error error);
   Result<OutboxRow> outbox_row(OutboxClass outbox_class, uint64_t seq) const;
+  LossReason why_lost(const OutboxRow& row) const;
+  std::optional<OutboxItem> dropped_item(OutboxClass outbox_class, uint64_t seq) const;
   OutboxItem resolve(OutboxClass outbox_class, uint64_t seq);
   Result<std::string> payload_of(OutboxRow& row);
   Result<std::string> block_of(const OutboxRow& row);

@@ -128,7 +128,7 @@ uint64_t StoreImpl::unsent_from() {
   uint64_t acked = 0, last = 0;
   {
     std::shared_lock lock(state_mutex_);
-    acked = state_.of(OutboxClass::telemetry).acked_seq;
+    acked = state_.oldest_waiting(OutboxClass::telemetry) - 1;
     last = state_.of(OutboxClass::telemetry).last_seq;
   }
   if (acked < unsent_seq_ && unsent_block_ != 0) return unsent_block_;  // that entry still waits

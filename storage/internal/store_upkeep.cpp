@@ -89,6 +89,7 @@ void StoreImpl::trim() {
       // One by one: RocksDB 7.8 aborts when a table of nothing but range deletions cannot be written. An entry is put once, so a single
       // deletion and the entry vanish together the first time they meet.
       for (uint64_t seq = s.trimmed_seq + 1; seq <= upto; ++seq) {
+        if (state_.dropped_of(acked.outbox_class).find(seq) != nullptr) continue;  // its row is gone
         batch.SingleDelete(db_->family(kOutbox), key::outbox(acked.outbox_class, seq));
       }
       s.trimmed_seq = upto;
@@ -101,6 +102,7 @@ void StoreImpl::trim() {
   acked_ = std::move(waiting);
   std::unique_lock state_lock(state_mutex_);
   state_.classes = classes;
+  for (OutboxClass c : kOutboxClasses) state_.dropped_of(c).forget(state_.of(c).trimmed_seq);
 }
 
 // What lies in the head and in chunks from before this start. New blocks were counted when they were written; nothing is sealed or
@@ -214,6 +216,7 @@ Status StoreImpl::seal() {
 void StoreImpl::tend_records() {
   std::unique_lock lock(upkeep_mutex_, std::try_to_lock);
   if (!lock || !survey().ok()) return;
+  tend_outbox();
   tend_space();
   if (!seal_due()) return;
   uint64_t head_bytes = 0;

@@ -58,7 +58,7 @@ void Transaction::queue(OutboxClass c, OutboxRow row) {
   row.queued_ns = now_ns_;
   row.bytes_before = s.queued_bytes;
   s.queued_bytes += row.bytes;
-  if (s.last_seq == s.acked_seq) s.oldest_ns = now_ns_;
+  if (s.last_seq == std::max(s.acked_seq, state_.dropped_of(c).upto_seq)) s.oldest_ns = now_ns_;
   put_unread(kOutbox, key::outbox(c, ++s.last_seq), encode_row(row));
 }
 
