@@ -86,7 +86,7 @@ http::ServerOptions server_options(const HttpOptions& o) {
 // The node's loops, started together and stopped together.
 class Loops {
  public:
-  explicit Loops(Node& node) {
+  Loops(Node& node, uint32_t inference_threads) {
     using std::chrono::milliseconds;
     loops_.push_back(std::make_unique<Loop>("pipelines", [&node] { return node.step_pipelines(); }, milliseconds(2)));
     loops_.push_back(std::make_unique<Loop>("sync", [&node] { return node.step_sync(); }));
@@ -96,6 +96,14 @@ class Loops {
     node.on_ingest([this] {
       loops_[0]->notify();
       loops_[1]->notify();
+    });
+    const size_t first = loops_.size();
+    for (uint32_t i = 0; i < inference_threads; ++i) {
+      loops_.push_back(std::make_unique<Loop>(fmt::format("inference-{}", i), [&node] { return node.step_inference(); }));
+    }
+    loops_.push_back(std::make_unique<Loop>("deadlines", [&node] { return node.step_deadlines(); }));
+    node.scheduler().on_waiting([this, first] {
+      for (size_t i = first; i < loops_.size(); ++i) loops_[i]->notify();
     });
     for (auto& loop : loops_) loop->start();
   }
@@ -148,12 +156,13 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
     std::fprintf(stderr, "skerryd: %s\n", node.error().message.c_str());
     return 1;
   }
-  auto server = http::Server::open(server_options(config.node.http), make_handler(**node));
+  Handlers handlers = make_handlers(**node);
+  auto server = http::Server::open(server_options(config.node.http), std::move(handlers.all), std::move(handlers.direct));
   if (!server.ok()) {
     std::fprintf(stderr, "skerryd: %s\n", server.error().message.c_str());
     return 1;
   }
-  Loops loops(**node);
+  Loops loops(**node, config.inference.threads);
   std::thread serving([&] {
     ::pthread_setname_np(::pthread_self(), "http");
     (*server)->run();
@@ -165,6 +174,7 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
   end_at_once_on_next_signal();
   (*server)->stop();
   serving.join();
+  (*node)->scheduler().stop();
   loops.stop();
   std::string late = loops.join(kLoopEnds);
   print_summary((*node)->status(), why);

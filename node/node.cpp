@@ -71,6 +71,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   node->engine_ = std::make_unique<inference::Engine>(config.inference, std::move(seams.runtime), clock);
   storage::Store& store = *node->store_;
   inference::Engine& engine = *node->engine_;
+  node->scheduler_ = std::make_unique<inference::Scheduler>(engine, config.inference.queue, clock);
   node->pipelines_ = std::make_unique<inference::Pipelines>(engine, store, clock);
   node->labels_ = std::make_unique<learning::Labels>(store, engine, config.learning, clock);
   node->models_ = std::make_unique<learning::Models>(store, engine, clock);

@@ -193,6 +193,12 @@ std::vector<Section<Config>> make_sections() {
     text<C>("torch_runtime", AT(inference.torch_runtime), kProgram, any_path, "libskerry_torch_runtime.so; empty: beside the program."),
     bytes<C>("package_max", AT(inference.package_bytes_max), 1 * KiB, 64 * GiB, "Larger model packages are refused."),
     whole<C>("batch_max", AT(inference.batch_max), 1, 65536, "Rows of the first dimension in one inference request."),
+    whole<C>("threads", AT(inference.threads), 1, 64, "That answer requests which had to wait for a busy model; one that meets an idle model does not wait for them."),
+    whole<C>("instances", AT(inference.queue.instances), 1, 64, "Requests that one model answers at the same time; further ones wait."),
+    whole<C>("queue_max", AT(inference.queue.queue_max), 0, 100'000, "Requests that wait for one model; further ones are refused with 503."),
+    whole<C>("together_max", AT(inference.queue.together_max), 1, 65536, "Rows of waiting requests that are answered together (dynamic batching); 1: each alone."),
+    duration<C>("batch_delay", AT(inference.queue.batch_delay), 0s, 10s, "Every request waits up to this long for others to be answered with; 0s: none waits for that."),
+    duration<C>("timeout", AT(inference.queue.timeout), 1ms, 1h, "A request that names no timeout is refused when its answer is not there by then."),
   }});
   out.push_back({"learning", "Fine-tuning on the node, from its own labels.", {
     flag<C>("enabled", AT(learning.enabled), "Whether to train at all."),

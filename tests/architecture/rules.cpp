@@ -45,16 +45,20 @@ struct Place {
 };
 const std::vector<Place> kPlaces = {
     {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "simulate/internal/", "tests/support/"}},
-    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "tests/inference/make_test_package.cpp"}},
+    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript", "tests/inference/make_test_package.cpp",
+      "tests/inference/torchscript_test.cpp"}},
     {"cpprestsdk", {"cpprest/", "pplx/"}, {"sync/http_uplink.cpp"}},
     {"toml++", {"toml++/", "toml.hpp"}, {"config/", "inference/package_info.cpp", "learning/job.cpp"}},
     // cpprestsdk hands its native handles out as Boost.Asio types, so its one file needs them too.
     {"Boost", {"boost/"}, {"base/http_server.cpp", "node/cli/http_client.cpp", "sync/http_uplink.cpp", "tests/support/chaos_proxy.cpp"}},
-    {"Protocol Buffers", {"google/protobuf/", "sync/wire.pb.h", "wire.pb.h"}, {"sync/wire.cpp"}},
+    {"Protocol Buffers", {"google/protobuf/", "sync/wire.pb.h", "wire.pb.h"}, {"sync/wire.cpp", "inference/frontends/onnx_model.cpp"}},
+    // The test writes the files that the frontend reads.
+    {"Protocol Buffers of ONNX files", {"inference/frontends/onnx_ir.pb.h"}, {"inference/frontends/onnx_model.cpp", "tests/inference/onnx_file.h"}},
+    {"FlatBuffers", {"flatbuffers/"}, {"inference/frontends/tflite_model.cpp", "tests/inference/tflite_file.h"}},
     // Sizes of chunks are compared with zstd's own.
     {"zstd", {"zstd.h"}, {"sync/wire.cpp", "storage/", "tests/support/sensor_data.cpp"}},
     // The test makes the bodies that the node unpacks.
-    {"zlib", {"zlib.h"}, {"node/gunzip.cpp", "tests/node/gunzip_test.cpp", "tests/bench/sync_wire.cpp"}},
+    {"zlib", {"zlib.h"}, {"node/content_coding.cpp", "tests/node/content_coding_test.cpp", "tests/bench/sync_wire.cpp"}},
     {"simdjson", {"simdjson.h"}, {"node/"}},
     {"spdlog", {"spdlog/"}, {"base/log.cpp"}},
     {"CLI11", {"CLI/"}, {"node/cli/", "node/skerryd_main.cpp", "hub/hub_main.cpp", "learning/worker/"}},
@@ -62,7 +66,7 @@ const std::vector<Place> kPlaces = {
     {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
-    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {}},
+    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {"inference/plan/onednn.cpp"}},
     {"libpqxx", {"pqxx/"}, {}},
     {"libmosquitto", {"mosquitto.h", "mosquittopp.h"}, {}},
     {"libmodbus", {"modbus/", "modbus.h"}, {}},
