@@ -45,7 +45,8 @@ struct Place {
 };
 const std::vector<Place> kPlaces = {
     {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "simulate/internal/", "tests/support/"}},
-    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript", "tests/inference/make_test_package.cpp",
+    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript",
+      "inference/frontends/internal/torchscript", "tests/inference/make_test_package.cpp",
       "tests/inference/torchscript_test.cpp"}},
     {"cpprestsdk", {"cpprest/", "pplx/"}, {"sync/http_uplink.cpp"}},
     {"toml++", {"toml++/", "toml.hpp"}, {"config/", "inference/package_info.cpp", "learning/job.cpp"}},
