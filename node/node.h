@@ -17,11 +17,15 @@
 #include "config/config.h"
 #include "inference/engine.h"
 #include "inference/pipeline.h"
+#include "inference/scheduler.h"
 #include "learning/labels.h"
 #include "learning/learner.h"
 #include "learning/models.h"
 #include "plugins/source.h"
 #include "storage/store.h"
+#include "node/sync_policy.h"
+#include "sync/device_probe.h"
+#include "sync/link_watch.h"
 #include "sync/syncer.h"
 
 namespace skerry::node {
@@ -70,6 +74,9 @@ class Node {
   // Called after each ingest, so that loops need not poll. Set before the first one.
   void on_ingest(std::function<void()> listener) { ingested_ = std::move(listener); }
 
+  // Of requests that had to wait for a busy model: by any number of threads. Without these, whoever asks and may block answers them.
+  Duration step_inference() { return scheduler_->run_once(); }
+  Duration step_deadlines() { return scheduler_->expire(); }
   Duration step_sources();
   Duration step_pipelines();
   Duration step_store();
@@ -78,17 +85,22 @@ class Node {
 
   storage::Store& store() { return *store_; }
   inference::Engine& engine() { return *engine_; }
+  inference::Scheduler& scheduler() { return *scheduler_; }
   const storage::Store& store() const { return *store_; }
   const inference::Engine& engine() const { return *engine_; }
+  const inference::Scheduler& scheduler() const { return *scheduler_; }
   learning::Models& models() { return *models_; }
   learning::Learner& learner() { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
+  SyncPolicy& sync_policy() { return *sync_policy_; }
   const config::Config& config() const { return config_; }
   const Clock& clock() const { return *clock_; }
 
  private:
   struct RunningSource;
   Node(const config::Config& config, const Clock& clock);
+  void watch_links();
+  sync::Environment environment(std::function<std::vector<std::string>()> describe);
   Duration step_source(RunningSource& source);
   Result<bool> deliver(RunningSource& source);
 
@@ -96,11 +108,15 @@ class Node {
   const Clock* clock_;
   std::unique_ptr<storage::Store> store_;
   std::unique_ptr<inference::Engine> engine_;
+  std::unique_ptr<inference::Scheduler> scheduler_;
   std::unique_ptr<inference::Pipelines> pipelines_;
   std::unique_ptr<learning::Labels> labels_;
   std::unique_ptr<learning::Models> models_;
   std::unique_ptr<learning::Learner> learner_;
+  std::unique_ptr<sync::LinkWatch> links_;   // null where the kernel gives none, and in tests
+  std::unique_ptr<sync::DeviceProbe> device_;
   std::unique_ptr<sync::Syncer> syncer_;
+  std::unique_ptr<SyncPolicy> sync_policy_;
   std::vector<std::unique_ptr<RunningSource>> sources_;
   std::function<void()> ingested_;
   std::atomic<uint64_t> records_{0}, labels_applied_{0}, source_errors_{0}, sources_finished_{0};

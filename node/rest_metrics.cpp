@@ -24,6 +24,10 @@ class Families {
     families_.push_back({"skerry_" + name, help, type, {}});
     return families_.back();
   }
+  MetricFamily& add_as_named(const std::string& name, const std::string& help, MetricType type) {  // by names that others have given
+    families_.push_back({name, help, type, {}});
+    return families_.back();
+  }
   void counter(const std::string& name, const std::string& help, uint64_t value) {
     put(add(name, help, MetricType::Counter), {}, static_cast<double>(value));
   }
@@ -53,6 +57,25 @@ void add_outbox(Families& f, const NodeStatus& s) {
   each("outbox_bytes", "Waiting for the hub, as payload bytes.", [](const auto& o) { return o.bytes; });
   each("outbox_entries", "Waiting for the hub.", [](const auto& o) { return o.entries; });
   each("outbox_acked_seq", "The hub holds everything up to this sequence number.", [](const auto& o) { return o.acked_seq; });
+}
+
+void add_bearers(Families& f, const sync::SyncStatus& s) {
+  MetricFamily& bytes = f.add("sync_wire_bytes_total", "Bytes on the wire with headers, by bearer, purpose and direction, since the store was made.", MetricType::Counter);
+  for (const auto& b : s.bearers) {
+    for (const auto& [purpose, p] : b.use.purposes) {
+      Families::put(bytes, {{"bearer", b.name}, {"purpose", purpose}, {"direction", "sent"}}, static_cast<double>(p.sent));
+      Families::put(bytes, {{"bearer", b.name}, {"purpose", purpose}, {"direction", "received"}}, static_cast<double>(p.received));
+    }
+  }
+  auto each = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = f.add(name, help, MetricType::Gauge);
+    for (const auto& b : s.bearers) Families::put(family, {{"bearer", b.name}}, static_cast<double>(value(b)));
+  };
+  each("bearer_online", "1 when the last exchange over it succeeded.", [](const auto& b) { return b.online ? 1 : 0; });
+  each("bearer_month_bytes", "Of this month's budget used.", [](const auto& b) { return b.use.month_bytes; });
+  each("bearer_month_budget_bytes", "0: none.", [](const auto& b) { return b.monthly_bytes; });
+  each("bearer_cost", "At the configured prices, since the store was made.", [](const auto& b) { return b.use.cost; });
+  each("bearer_goodput_bytes_per_second", "Measured.", [](const auto& b) { return b.link.goodput; });
 }
 
 void add_storage(Families& f, const Node& node) {
@@ -112,6 +135,46 @@ void add_models(Families& f, const Node& node) {
        [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).compute_ns) / 1e9); });
 }
 
+// By the names and meanings of Triton, for the dashboards that know them.
+// https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md
+void add_triton(Families& f, const Node& node) {
+  const auto known = node.engine().known();
+  std::vector<inference::EngineStatistics> all;
+  for (const auto& [model, version] : known) all.push_back(node.engine().statistics(model, version));
+  auto each = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = f.add_as_named(name, help, MetricType::Counter);
+    for (size_t i = 0; i < known.size(); ++i) {
+      Families::put(family, {{"model", known[i].first}, {"version", std::to_string(known[i].second)}}, static_cast<double>(value(all[i])));
+    }
+  };
+  using S = const inference::EngineStatistics&;
+  each("nv_inference_request_success", "Requests that were answered.", [](S s) { return s.requests - s.failures; });
+  MetricFamily& failures = f.add_as_named("nv_inference_request_failure", "Requests that were not, by reason.", MetricType::Counter);
+  for (size_t i = 0; i < known.size(); ++i) {
+    S s = all[i];
+    const std::pair<const char*, uint64_t> reasons[] = {{"REJECTED", s.rejected},
+                                                        {"CANCELED", s.cancelled},
+                                                        {"BACKEND", s.model_failures},
+                                                        {"OTHER", s.failures - s.rejected - s.cancelled - s.model_failures}};
+    for (const auto& [reason, count] : reasons) {
+      Families::put(failures, {{"model", known[i].first}, {"version", std::to_string(known[i].second)}, {"reason", reason}},
+                    static_cast<double>(count));
+    }
+  }
+  each("nv_inference_count", "Rows that were answered.", [](S s) { return s.rows; });
+  each("nv_inference_exec_count", "Runs of the model.", [](S s) { return s.executions; });
+  each("nv_inference_request_duration_us", "Of answered requests, waiting included.", [](S s) { return s.request_ns / 1000; });
+  each("nv_inference_queue_duration_us", "That they waited.", [](S s) { return s.queue_ns / 1000; });
+  each("nv_inference_compute_input_duration_us", "That preparing their inputs took.", [](S s) { return s.input_ns / 1000; });
+  each("nv_inference_compute_infer_duration_us", "That the model took.", [](S s) { return s.infer_ns / 1000; });
+  each("nv_inference_compute_output_duration_us", "That checking their outputs took.", [](S s) { return s.output_ns / 1000; });
+  MetricFamily& waiting = f.add_as_named("nv_inference_pending_request_count", "Requests that wait for the model.", MetricType::Gauge);
+  for (const auto& [model, version] : known) {
+    if (node.engine().serving(model) != version) continue;
+    Families::put(waiting, {{"model", model}, {"version", std::to_string(version)}}, static_cast<double>(node.scheduler().waiting(model)));
+  }
+}
+
 void add_http(Families& f, const HttpCounters& counters) {
   MetricFamily& answers = f.add("http_requests_total", "Requests answered, by status.", MetricType::Counter);
   for (int status = 100; status < 600; ++status) {
@@ -143,6 +206,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("store_damaged_total", "Blocks and rows skipped because their checksum did not hold.", s.damaged);
   add_outbox(f, s);
   add_storage(f, node);
+  add_bearers(f, s.sync);
   f.gauge("link_online", "1 when the last exchange with the hub succeeded.", s.sync.online ? 1 : 0);
   f.counter("sync_records_total", "Records acknowledged by the hub since start.", s.sync.records);
   f.counter("sync_batches_total", "Batches sent.", s.sync.batches);
@@ -156,6 +220,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("learning_promoted_total", "Candidates that passed the gate.", s.learning.promoted);
   f.counter("learning_rejected_total", "Candidates that did not.", s.learning.rejected);
   add_models(f, node);
+  add_triton(f, node);
   add_http(f, counters);
   return prometheus::TextSerializer().Serialize(f.families());
 }

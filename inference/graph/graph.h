@@ -149,6 +149,13 @@ struct Graph {
 };
 
 int64_t elements(const Shape& shape);  // -1 counts as 1; -1 when negative or over kElementsMax
+std::vector<float> real_values(const Value& constant);  // dequantized, row-major; of a constant that check() has seen
+
+// begin and end of entry i on an axis of this length: negative ones count from the end, what lies outside is cut off.
+struct SliceRange {
+  int64_t begin = 0, end = 0;
+};
+SliceRange slice_range(const Slice& op, size_t i, int64_t length);
 
 // Fills in shape and type of every computed value. Error: invalid, naming node and shapes; unavailable for what is not representable.
 Status infer_shapes(Graph& graph);

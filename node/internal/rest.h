@@ -37,13 +37,17 @@ class HttpCounters {
   std::atomic<uint64_t> inference_ns_{0};
 };
 
-void add_inference_routes(http::Router& router, Node& node, HttpCounters& counters);  // /v2
+void add_inference_routes(http::Router& router, Node& node, HttpCounters& counters);  // /v2/health, /v2/models
+void add_inference_stats_routes(http::Router& router, Node& node);
+void add_repository_routes(http::Router& router, Node& node);                         // /v2/repository
+http::DirectHandler make_direct_inference(Node& node, HttpCounters& counters);        // POST .../infer, when it is small
 void add_write_routes(http::Router& router, Node& node);                              // /write, /api/v2/write
 void add_label_routes(http::Router& router, Node& node);
 void add_query_routes(http::Router& router, Node& node);                              // streams, predictions
 void add_record_routes(http::Router& router, Node& node);                             // records, aggregates
 void add_sql_route(http::Router& router, Node& node);
 void add_model_routes(http::Router& router, Node& node);
+void add_sync_routes(http::Router& router, Node& node);                               // /v1/sync
 void add_status_routes(http::Router& router, Node& node);                             // status, sync, learning, /
 void add_metrics_route(http::Router& router, Node& node, HttpCounters& counters);
 
@@ -54,6 +58,7 @@ inline constexpr const char* kQueryParameters[] = {"series", "name",   "from",  
 inline constexpr size_t kSmallBodyBytesMax = 1 << 20;
 inline constexpr size_t kJsonDepthMax = 32;
 inline constexpr const char* kSoftware = "skerry 0.1.0";
+inline constexpr const char* kPlatform = "pytorch_torchscript";
 
 // A small body as JSON, which must be an object. Bounded in size and depth. Error: invalid, naming the place where known.
 Result<nlohmann::json> parse_object(std::string_view body);
@@ -73,6 +78,7 @@ Result<uint32_t> version_segment(const http::Request& request);             // {
 
 nlohmann::json status_json(const Node& node);
 nlohmann::json sync_json(const sync::SyncStatus& status);
+nlohmann::json outbox_json(const NodeStatus& status);
 nlohmann::json learning_json(const learning::LearnerStatus& status);
 nlohmann::json score_json(const storage::LiveScore& score);
 

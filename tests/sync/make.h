@@ -61,6 +61,9 @@ struct Node {
   skerry::test::TempDir dir;
   std::shared_ptr<rocksdb::FileSystem> disk = skerry::test::hasty_file_system();
   sync::Options options;
+  std::vector<storage::OutboxRule> outbox_rules;
+  std::function<LinkFacts(const BearerPolicy&)> link;
+  std::function<DeviceFacts()> device;
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<Syncer> syncer;
   uint64_t seed = 1;
@@ -77,6 +80,7 @@ struct Node {
     store_options.path = dir / "store";
     store_options.node = "pump-1";
     store_options.streams = {{.name = "*", .durability = storage::Durability::os, .sync = true}};
+    store_options.outbox = outbox_rules;
     store_options.file_system = disk;
     auto opened = storage::Store::open(store_options, clock);
     INFO((opened.ok() ? "" : opened.error().message));
@@ -86,7 +90,8 @@ struct Node {
   }
   void connect() {
     syncer.reset();
-    syncer = std::make_unique<Syncer>(*store, cloud.uplink(), options, clock, seed++, [] { return std::vector<std::string>{"har/3 serving"}; });
+    syncer = std::make_unique<Syncer>(*store, cloud.uplink(), options, clock, seed++,
+                                      Environment{.describe = [] { return std::vector<std::string>{"har/3 serving"}; }, .link = link, .device = device});
   }
   void stop() {
     syncer.reset();
