@@ -3,6 +3,7 @@
 #include <utility>  // Boost 1.74's Asio needs std::exchange and does not include it
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -15,7 +16,9 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/version.hpp>
 #include <nlohmann/json.hpp>
+#include <mutex>
 #include <optional>
+#include <set>
 
 #include "base/log.h"
 
@@ -29,6 +32,8 @@ using tcp = asio::ip::tcp;
 
 constexpr uint64_t kLingerBytesMax = 4 << 20;  // read and thrown away so that a refused client sees its answer
 constexpr auto kLingerTime = std::chrono::seconds(2);
+constexpr size_t kReadBytes = 16 << 10;      // at once
+constexpr std::chrono::milliseconds kLookMin{10}, kLookMax{1000};  // between two looks at the deadlines
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -81,42 +86,97 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// The time for one request to arrive. Beast's own timeout closes the socket; this one only stops the reading, so that the client
-// can still be told why.
-class ReadDeadline {
+using SteadyPoint = std::chrono::steady_clock::time_point;
+
+// One accepted connection, and how long what it waits for may take. One timer looks after all of them: arming one for each step of each
+// request would cost more than the request.
+struct Connection {
+  enum class Late { close, stop_reading };  // the second lets the client still be told why
+
+  explicit Connection(tcp::socket s) : socket(std::move(s)) {}
+  void within(std::chrono::milliseconds time, Late then) {
+    deadline = std::chrono::steady_clock::now() + time;
+    late = then;
+  }
+  void any_time() { deadline = SteadyPoint::max(); }
+  void look(SteadyPoint now) {
+    if (now < deadline) return;
+    any_time();
+    beast::error_code ignored;
+    if (late == Late::stop_reading) {
+      passed = true;
+      socket.cancel(ignored);
+    } else {
+      socket.close(ignored);
+    }
+  }
+
+  tcp::socket socket;
+  SteadyPoint deadline = SteadyPoint::max();
+  Late late = Late::close;
+  bool passed = false;
+};
+
+// An answer that may come before somebody waits for it, or after, from another thread.
+class Answered {
  public:
-  explicit ReadDeadline(beast::tcp_stream& stream) : state_(std::make_shared<State>(stream)) {}
-  ~ReadDeadline() { disarm(); }
-  void arm(std::chrono::milliseconds after) {
-    disarm();
-    state_->armed = true;
-    state_->timer.expires_after(after);
-    state_->timer.async_wait([state = state_](const beast::error_code& error) {
-      if (error || !state->armed) return;
-      state->passed = true;
-      state->stream.cancel();
-    });
+  using Waiter = std::function<void(Response)>;
+  void put(Response response) {
+    std::unique_lock lock(mutex_);
+    if (!waiter_) {
+      response_ = std::move(response);
+      return;
+    }
+    Waiter waiter = std::move(waiter_);
+    lock.unlock();
+    waiter(std::move(response));
   }
-  void disarm() {
-    state_->armed = false;
-    state_->timer.cancel();
+  std::optional<Response> take() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(response_, std::nullopt);
   }
-  bool passed() const { return state_->passed; }
+  void wait(Waiter waiter) {
+    std::unique_lock lock(mutex_);
+    if (!response_) {
+      waiter_ = std::move(waiter);
+      return;
+    }
+    Response response = std::move(*response_);
+    lock.unlock();
+    waiter(std::move(response));
+  }
 
  private:
-  struct State {
-    explicit State(beast::tcp_stream& s) : stream(s), timer(s.get_executor()) {}
-    beast::tcp_stream& stream;  // touched only while armed, and the stream outlives that
-    asio::steady_timer timer;
-    bool armed = false, passed = false;
-  };
-  std::shared_ptr<State> state_;
+  std::mutex mutex_;
+  std::optional<Response> response_;
+  Waiter waiter_;
 };
+
+// Status line and fields. `length`: of the body; none: chunks of it follow, or (before 1.1) all until the connection ends.
+std::string header_text(const Response& response, unsigned version, bool keep_alive, std::optional<size_t> length) {
+  const auto reason = bhttp::obsolete_reason(static_cast<bhttp::status>(response.status));
+  std::string out;
+  out.reserve(256);
+  fmt::format_to(std::back_inserter(out), "HTTP/1.{} {} {}\r\nServer: skerry\r\n", version % 10, response.status,
+                 std::string_view(reason.data(), reason.size()));
+  const bool has_body = response.status != 204 && response.status != 304;
+  if (!response.content_type.empty() && has_body) fmt::format_to(std::back_inserter(out), "Content-Type: {}\r\n", response.content_type);
+  for (const auto& [name, value] : response.headers) fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
+  if (version >= 11 && !keep_alive) out += "Connection: close\r\n";
+  if (version < 11 && keep_alive) out += "Connection: keep-alive\r\n";
+  if (length && has_body) fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", *length);
+  if (!length && version >= 11) out += "Transfer-Encoding: chunked\r\n";
+  return out + "\r\n";
+}
 
 class BeastServer final : public Server {
  public:
-  BeastServer(const ServerOptions& options, Handler handler)
-      : options_(options), handler_(std::move(handler)), pool_(std::max(1u, options.handler_threads)) {}
+  BeastServer(const ServerOptions& options, Handler handler, DirectHandler direct)
+      : options_(options),
+        handler_(std::move(handler)),
+        direct_(std::move(direct)),
+        look_every_(std::clamp<std::chrono::milliseconds>(std::min(options.request_timeout, options.idle_timeout) / 4, kLookMin, kLookMax)),
+        pool_(std::max(1u, options.handler_threads)) {}
 
   Status listen() {
     beast::error_code error;
@@ -149,8 +209,8 @@ class BeastServer final : public Server {
   }
 
  private:
-  using Stream = beast::tcp_stream;
-  using Message = bhttp::response<bhttp::string_body>;
+  using Late = Connection::Late;
+  using Parser = bhttp::request_parser<bhttp::string_body>;
 
   asio::awaitable<void> accept_loop() {
     while (true) {
@@ -165,62 +225,119 @@ class BeastServer final : public Server {
         continue;
       }
       socket.set_option(tcp::no_delay(true), error);
+      socket.non_blocking(true, error);
       bool crowded = connections_.fetch_add(1) >= options_.connections_max;
-      asio::co_spawn(io_, serve(Stream(std::move(socket)), crowded), [this](std::exception_ptr) { --connections_; });
+      asio::co_spawn(io_, serve(std::move(socket), crowded), [this](std::exception_ptr) { --connections_; });
     }
   }
 
-  asio::awaitable<void> serve(Stream stream, bool crowded) {
+  // Looks after all deadlines, as long as there are connections.
+  asio::awaitable<void> watch() {
+    beast::error_code error;
+    asio::steady_timer timer(io_);
+    while (!live_.empty()) {
+      timer.expires_after(look_every_);
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      const SteadyPoint now = std::chrono::steady_clock::now();
+      for (Connection* connection : live_) connection->look(now);
+    }
+    watching_ = false;
+  }
+
+  class Registered {
+   public:
+    Registered(BeastServer& server, Connection& connection) : server_(server), connection_(connection) {
+      server_.live_.insert(&connection_);
+      if (std::exchange(server_.watching_, true)) return;
+      asio::co_spawn(server_.io_, server_.watch(), asio::detached);
+    }
+    ~Registered() { server_.live_.erase(&connection_); }
+    Registered(const Registered&) = delete;
+
+   private:
+    BeastServer& server_;
+    Connection& connection_;
+  };
+
+  asio::awaitable<void> serve(tcp::socket socket, bool crowded) {
+    Connection connection(std::move(socket));
+    const Registered registered(*this, connection);
     beast::flat_buffer buffer(options_.header_bytes_max + 65536);
     beast::error_code error;
-    auto token = asio::redirect_error(asio::use_awaitable, error);
     if (crowded) {
-      co_await refuse(stream, error_response(503, "too many connections: try again, or raise http.connections_max"));
+      const Response refusal = error_response(503, "too many connections: try again, or raise http.connections_max");
+      co_await refuse(connection, refusal);
       co_return;
     }
-    ReadDeadline deadline(stream);
     while (true) {
       if (buffer.size() == 0) {  // the idle time runs until the first byte, the request time from there to the last
-        stream.expires_after(options_.idle_timeout);
-        size_t n = co_await stream.async_read_some(buffer.prepare(4096), token);
+        connection.within(options_.idle_timeout, Late::close);
+        co_await read_some(connection, buffer, error);
         if (error) break;
-        buffer.commit(n);
       }
-      stream.expires_never();
-      deadline.arm(options_.request_timeout);
-      bhttp::request_parser<bhttp::string_body> parser;
+      connection.within(options_.request_timeout, Late::stop_reading);
+      Parser parser;
       parser.header_limit(options_.header_bytes_max);
       parser.body_limit(options_.body_bytes_max);
-      co_await bhttp::async_read_header(stream, buffer, parser, token);
-      if (!error && beast::iequals(parser.get()[bhttp::field::expect], "100-continue")) {
-        bhttp::response<bhttp::empty_body> go_on{bhttp::status::continue_, 11};
-        co_await bhttp::async_write(stream, go_on, token);
-      }
-      if (!error) co_await bhttp::async_read(stream, buffer, parser, token);
-      deadline.disarm();
+      co_await read_request(connection, buffer, parser, error);
+      connection.any_time();
       if (error) {
-        if (auto refusal = refusal_for(error, deadline.passed())) co_await refuse(stream, *refusal);
+        if (auto refusal = refusal_for(error, connection.passed)) co_await refuse(connection, *refusal);
         break;
       }
-      bool keep_alive = parser.get().keep_alive();
-      bool head = parser.get().method() == bhttp::verb::head;
+      const bool keep_alive = parser.get().keep_alive(), head = parser.get().method() == bhttp::verb::head;
       const unsigned version = parser.get().version();
       Response response = co_await answer(parser.release(), head);
       if (response.source) {
-        if (!co_await send_in_pieces(stream, std::move(response), version, keep_alive, head) || !keep_alive) break;
+        if (!co_await send_in_pieces(connection, std::move(response), version, keep_alive, head) || !keep_alive) break;
         continue;
       }
-      Message message = to_message(response, version, keep_alive);
-      stream.expires_after(options_.request_timeout);
-      if (head) {
-        bhttp::response_serializer<bhttp::string_body> serializer(message);
-        co_await bhttp::async_write_header(stream, serializer, token);
-      } else {
-        co_await bhttp::async_write(stream, message, token);
-      }
+      connection.within(options_.request_timeout, Late::close);
+      const std::string header = header_text(response, version, keep_alive, response.body.size());
+      const std::string_view body = head ? std::string_view() : std::string_view(response.body);
+      co_await send(connection, header, body, error);
       if (error || !keep_alive) break;
     }
-    stream.socket().shutdown(tcp::socket::shutdown_send, error);
+    connection.socket.shutdown(tcp::socket::shutdown_send, error);
+  }
+
+  asio::awaitable<void> read_some(Connection& connection, beast::flat_buffer& buffer, beast::error_code& error) {
+    const size_t room = std::min(buffer.max_size() - buffer.size(), kReadBytes);
+    if (room == 0) {
+      error = bhttp::error::buffer_overflow;
+      co_return;
+    }
+    buffer.commit(co_await connection.socket.async_read_some(buffer.prepare(room), asio::redirect_error(asio::use_awaitable, error)));
+  }
+
+  asio::awaitable<void> read_request(Connection& connection, beast::flat_buffer& buffer, Parser& parser, beast::error_code& error) {
+    parser.eager(true);
+    bool told = false;
+    while (true) {
+      buffer.consume(parser.put(buffer.data(), error));
+      if (error == bhttp::error::need_more) error = {};
+      if (error || parser.is_done()) co_return;
+      if (parser.is_header_done() && !told && beast::iequals(parser.get()[bhttp::field::expect], "100-continue")) {
+        told = true;
+        co_await send(connection, "HTTP/1.1 100 Continue\r\n\r\n", "", error);
+        if (error) co_return;
+      }
+      co_await read_some(connection, buffer, error);
+      if (error == asio::error::eof) error = bhttp::error::partial_message;
+      if (error) co_return;
+    }
+  }
+
+  // Mostly all of it goes at once, and nobody has to wait. What is sent has a name where this is awaited: g++ 12 destroys some temporaries
+  // of such expressions twice.
+  asio::awaitable<void> send(Connection& connection, std::string_view header, std::string_view body, beast::error_code& error) {
+    const std::array<asio::const_buffer, 2> both{asio::buffer(header), asio::buffer(body)};
+    size_t sent = connection.socket.write_some(both, error);
+    if (error && error != asio::error::would_block && error != asio::error::try_again) co_return;
+    error = {};
+    if (sent == header.size() + body.size()) co_return;
+    const std::array<asio::const_buffer, 2> rest{both[0] + sent, both[1] + (sent - std::min(sent, header.size()))};
+    co_await asio::async_write(connection.socket, rest, asio::redirect_error(asio::use_awaitable, error));
   }
 
   std::optional<Response> refusal_for(const beast::error_code& error, bool too_late) {
@@ -240,17 +357,16 @@ class BeastServer final : public Server {
   }
 
   // Answers, then reads on for a moment: a close with unread bytes would reset the connection and take the answer with it.
-  asio::awaitable<void> refuse(Stream& stream, const Response& refusal) {
+  asio::awaitable<void> refuse(Connection& connection, const Response& refusal) {
     beast::error_code error;
-    auto token = asio::redirect_error(asio::use_awaitable, error);
-    Message message = to_message(refusal, 11, false);
-    stream.expires_after(kLingerTime);
-    co_await bhttp::async_write(stream, message, token);
+    connection.within(kLingerTime, Late::close);
+    const std::string header = header_text(refusal, 11, false, refusal.body.size());
+    co_await send(connection, header, refusal.body, error);
     if (error) co_return;
-    stream.socket().shutdown(tcp::socket::shutdown_send, error);
+    connection.socket.shutdown(tcp::socket::shutdown_send, error);
     std::string waste(65536, '\0');
     for (uint64_t drained = 0; drained < kLingerBytesMax;) {
-      size_t n = co_await stream.async_read_some(asio::buffer(waste), token);
+      size_t n = co_await connection.socket.async_read_some(asio::buffer(waste), asio::redirect_error(asio::use_awaitable, error));
       if (error) break;
       drained += n;
     }
@@ -287,27 +403,53 @@ class BeastServer final : public Server {
   }
 
   asio::awaitable<Response> handle(Request& request) {
-    return in_pool<Response>([this, &request] { return call_handler(request); });
+    if (direct_) {
+      auto answered = std::make_shared<Answered>();
+      if (take_directly(request, answered)) {
+        if (auto response = answered->take()) co_return std::move(*response);
+        co_return co_await later(answered);
+      }
+    }
+    co_return co_await in_pool<Response>([this, &request] { return call_handler(request); });
+  }
+
+  bool take_directly(Request& request, const std::shared_ptr<Answered>& answered) {
+    try {
+      return direct_(request, [answered](Response response) { answered->put(std::move(response)); });
+    } catch (const std::exception& e) {
+      log::error("http", "{} {} failed: {}", request.method, request.path, e.what());
+      answered->put(error_response(500, fmt::format("internal error: {}", e.what())));
+      return true;
+    }
+  }
+
+  // The answer of somebody else's thread; the coroutine goes on in the one of run().
+  asio::awaitable<Response> later(std::shared_ptr<Answered> answered) {
+    auto start = [this, &answered](auto done) {
+      auto held = std::make_shared<decltype(done)>(std::move(done));
+      answered->wait([this, held](Response response) {
+        asio::post(io_, [held, response = std::move(response)]() mutable { (*held)(std::move(response)); });
+      });
+    };
+    co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(Response)>(start, asio::use_awaitable);
   }
 
   // True: the whole answer is out. The version before 1.1 knows no chunks: there the end is the connection's.
-  asio::awaitable<bool> send_in_pieces(Stream& stream, Response response, unsigned version, bool keep_alive, bool head) {
+  asio::awaitable<bool> send_in_pieces(Connection& connection, Response response, unsigned version, bool keep_alive, bool head) {
     beast::error_code error;
     auto token = asio::redirect_error(asio::use_awaitable, error);
     const bool chunked = version >= 11;
-    bhttp::response<bhttp::empty_body> header(to_header(response, version, keep_alive && chunked));
-    if (chunked) header.chunked(true);
-    bhttp::response_serializer<bhttp::empty_body> serializer(header);
-    stream.expires_after(options_.request_timeout);
-    co_await bhttp::async_write_header(stream, serializer, token);
+    connection.within(options_.request_timeout, Late::close);
+    const std::string header = header_text(response, version, keep_alive && chunked, std::nullopt);
+    co_await send(connection, header, "", error);
     if (error || head) co_return !error && chunked;
     std::string piece = std::move(response.body);
     while (true) {
-      stream.expires_after(options_.request_timeout);
-      if (!piece.empty() && chunked) co_await asio::async_write(stream, bhttp::make_chunk(asio::buffer(piece)), token);
-      if (!piece.empty() && !chunked) co_await asio::async_write(stream, asio::buffer(piece), token);
+      connection.within(options_.request_timeout, Late::close);
+      if (!piece.empty() && chunked) co_await asio::async_write(connection.socket, bhttp::make_chunk(asio::buffer(piece)), token);
+      if (!piece.empty() && !chunked) co_await asio::async_write(connection.socket, asio::buffer(piece), token);
       if (error) co_return false;
-      stream.expires_never();
+      connection.any_time();
       Result<std::string> next = co_await in_pool<Result<std::string>>([&response] { return call_source(*response.source); });
       if (!next.ok()) {
         log::warn("http", "an answer was cut off: {}", next.error().message);
@@ -319,8 +461,8 @@ class BeastServer final : public Server {
     if (!chunked) co_return false;
     bhttp::fields trailers;
     for (const auto& [name, value] : response.source->trailers()) trailers.set(name, value);
-    stream.expires_after(options_.request_timeout);
-    co_await asio::async_write(stream, bhttp::make_chunk_last(trailers), token);
+    connection.within(options_.request_timeout, Late::close);
+    co_await asio::async_write(connection.socket, bhttp::make_chunk_last(trailers), token);
     co_return !error;
   }
 
@@ -341,24 +483,13 @@ class BeastServer final : public Server {
     }
   }
 
-  static bhttp::response_header<> to_header(const Response& response, unsigned version, bool keep_alive) {
-    bhttp::response<bhttp::empty_body> message{static_cast<bhttp::status>(response.status), version};
-    message.set(bhttp::field::server, "skerry");
-    if (!response.content_type.empty() && response.status != 204) message.set(bhttp::field::content_type, response.content_type);
-    for (const auto& [name, value] : response.headers) message.set(name, value);
-    message.keep_alive(keep_alive);
-    return std::move(message.base());
-  }
-
-  static Message to_message(const Response& response, unsigned version, bool keep_alive) {
-    Message message{to_header(response, version, keep_alive)};
-    message.body() = response.body;
-    message.prepare_payload();
-    return message;
-  }
-
   const ServerOptions options_;
   const Handler handler_;
+  const DirectHandler direct_;
+  const std::chrono::milliseconds look_every_;
+  // Both belong to the thread of run(); before io_, as its coroutines leave the set when they end with it.
+  std::set<Connection*> live_;
+  bool watching_ = false;
   // One thread moves bytes: with several, Asio hands its reactor from one to the other several times per request, and each time is a
   // chance to wait for whatever else the core is doing.
   asio::io_context io_{1};
@@ -457,8 +588,8 @@ std::vector<std::pair<std::string, std::string>> Router::routes() const {
   return out;
 }
 
-Result<std::unique_ptr<Server>> Server::open(const ServerOptions& options, Handler handler) {
-  auto server = std::make_unique<BeastServer>(options, std::move(handler));
+Result<std::unique_ptr<Server>> Server::open(const ServerOptions& options, Handler handler, DirectHandler direct) {
+  auto server = std::make_unique<BeastServer>(options, std::move(handler), std::move(direct));
   SKERRY_TRY(server->listen());
   return std::unique_ptr<Server>(std::move(server));
 }

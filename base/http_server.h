@@ -1,7 +1,7 @@
 // A small HTTP/1.1 server on Boost.Beast for the node's REST API and the hub, with every limit set from the first day:
 // body, header, time to send a request, idle time, connections. Plus the router that both use.
-// Threads: the one that calls Server::run() moves all bytes until stop(); handlers run on `handler_threads` others, which end with it,
-// and may block. stop() may be called from any thread; handlers that run then are waited for.
+// Threads: the one that calls Server::run() moves all bytes until stop(), and runs direct handlers; handlers run on `handler_threads` others,
+// which end with it, and may block. stop() may be called from any thread; handlers that run then are waited for.
 // On failure: a request over a limit is refused (400, 408, 413, 431, 503) and its connection closed; a handler that throws
 // answers 500; no other connection is touched.
 #pragma once
@@ -54,6 +54,12 @@ struct Response {
 
 using Handler = std::function<Response(Request&)>;
 
+// Takes the answer of a request, once, from any thread, now or later, but not after the server is gone.
+using Reply = std::function<void(Response)>;
+// Asked before the handler, in the thread that moves the bytes: so it may neither block nor take more than some hundred microseconds. True:
+// the request is taken and `reply` was called or will be. For what is answered faster than it is handed to another thread.
+using DirectHandler = std::function<bool(Request&, const Reply&)>;
+
 // The status that an Error becomes: invalid 400, not_found 404, exhausted 507, unavailable 503 with Retry-After,
 // cancelled 400, corrupt and internal 500; the body is {"error": message}, as the Open Inference Protocol has it.
 Response error_response(const Error& error);
@@ -89,7 +95,7 @@ struct ServerOptions {
 class Server {
  public:
   // Binds and listens. Error: unavailable, naming the address that is in use.
-  static Result<std::unique_ptr<Server>> open(const ServerOptions& options, Handler handler);
+  static Result<std::unique_ptr<Server>> open(const ServerOptions& options, Handler handler, DirectHandler direct = {});
   virtual ~Server() = default;
   virtual void run() = 0;
   virtual void stop() = 0;

@@ -7,38 +7,19 @@
 #include "base/file.h"
 #include "config/internal/document.h"
 #include "config/internal/keys.h"
+#include "config/internal/policy_reader.h"
+#include "config/internal/reader.h"
 
 namespace skerry::config {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kDiagnosticsMax = 1000;  // a hostile file must not fill the screen for ever
 constexpr size_t kSourcesMax = 64, kStreamRulesMax = 1024;
 
-std::string listed(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
-
-template <typename T>
-std::vector<std::string> names_of(const Section<T>& section) {
-  std::vector<std::string> out;
-  for (const Key<T>& key : section.keys) out.push_back(key.name);
-  return out;
-}
-
-const Value* find(const Table& table, const std::string& key) {
-  for (const Member& m : table) {
-    if (m.key == key) return &m.value.front();
-  }
-  return nullptr;
-}
-
-class Parser {
+class Parser : Reader {
  public:
-  Parser(Parsed& out, const fs::path& file) : out_(out), file_(file) {}
+  Parser(Parsed& out, const fs::path& file) : Reader(out.diagnostics, file), out_(out), file_(file) {}
 
   void parse(std::string_view toml) {
     auto document = read_document(toml);
@@ -53,12 +34,6 @@ class Parser {
   }
 
  private:
-  void complain(Place at, std::string message) {
-    if (out_.diagnostics.size() < kDiagnosticsMax) {
-      out_.diagnostics.push_back({file_.string(), at.line, at.column, std::move(message)});
-    }
-  }
-
   void top_level(const Member& m) {
     const Value& value = m.value.front();
     if (m.key == "source") return sources(m.at, value);
@@ -87,36 +62,13 @@ class Parser {
     for (const Member& m : *table) {
       if (section.name == "storage" && m.key == "stream")
         stream_rules(m.at, m.value.front());
-      else
+      else if (section.name == "storage" && m.key == "outbox")
+        outbox_rules(m.at, m.value.front());
+      else if (section.name != "sync" || !is_policy_key(m.key))
         rest.push_back(m);
     }
+    if (section.name == "sync") read_policy(*this, *table, out_.config.sync.policy);
     fill(rest, section, out_.config, [this](const std::string& key) { return home_of(key); });
-  }
-
-  // Sets what is known; `elsewhere` says where a key that is unknown here belongs, as the end of a sentence.
-  template <typename T, typename Elsewhere>
-  void fill(const Table& table, const Section<T>& section, T& target, Elsewhere elsewhere) {
-    for (const Member& m : table) {
-      auto key =
-          std::find_if(section.keys.begin(), section.keys.end(), [&](const Key<T>& k) { return k.name == m.key; });
-      if (key == section.keys.end()) {
-        unknown_key(m, section.name, names_of(section), elsewhere(m.key));
-        continue;
-      }
-      places_[section.name + "." + m.key] = m.value.front().at;
-      if (std::optional<std::string> wrong = key->set(m.value.front(), target)) {
-        complain(m.value.front().at, fmt::format("{}.{}: {}", section.name, m.key, *wrong));
-      }
-    }
-  }
-
-  void unknown_key(const Member& m, const std::string& table, const std::vector<std::string>& known,
-                   const std::string& elsewhere) {
-    const std::string near = nearest(m.key, known);
-    const std::string remedy = !near.empty()        ? fmt::format(": did you mean '{}'?", near)
-                               : !elsewhere.empty() ? elsewhere
-                                                    : ": known are " + listed(known);
-    complain(m.at, fmt::format("unknown key '{}' in [{}]{}", m.key.substr(0, 64), table, remedy));
   }
 
   // ": it belongs to [http]" when some table has a key of that name, else nothing.
@@ -127,26 +79,6 @@ class Parser {
       if (std::find(known.begin(), known.end(), key) != known.end()) homes.push_back("[" + section.name + "]");
     }
     return homes.empty() ? "" : ": it belongs to " + listed(homes);
-  }
-
-  // The tables of [[name]]; complains about a wrong shape.
-  std::vector<const Value*> array_of_tables(const std::string& name, Place at, const Value& value,
-                                            size_t count_max) {
-    std::vector<const Value*> out;
-    const Array* array = value.as<Array>();
-    if (array == nullptr) {
-      complain(at, fmt::format("there may be several: write [[{}]] with double brackets", name));
-      return out;
-    }
-    if (array->size() > count_max)
-      complain(at, fmt::format("{} times [[{}]]: at most {} are allowed", array->size(), name, count_max));
-    for (const Value& item : *array) {
-      if (item.as<Table>() == nullptr)
-        complain(item.at, fmt::format("expected [[{}]] tables, found {}", name, item.kind()));
-      else if (out.size() < count_max)
-        out.push_back(&item);
-    }
-    return out;
   }
 
   void stream_rules(Place at, const Value& value) {
@@ -169,6 +101,24 @@ class Parser {
       }
       everything |= rule.name == "*";
       out_.config.storage.streams.push_back(std::move(rule));
+    }
+  }
+
+  void outbox_rules(Place at, const Value& value) {
+    std::set<storage::OutboxClass> seen;
+    for (const Value* item : array_of_tables("storage.outbox", at, value, std::size(storage::kOutboxClasses) * 2)) {
+      const Table& table = *item->as<Table>();
+      storage::OutboxRule rule;
+      fill(table, outbox_section(), rule, [](const std::string&) { return ""; });
+      if (find(table, "class") == nullptr) {
+        complain(item->at, "storage.outbox: 'class' is missing: which entries, e.g. class = \"telemetry\"");
+        continue;
+      }
+      if (!seen.insert(rule.outbox_class).second) {
+        complain(find(table, "class")->at, "a second rule for this class: remove one");
+        continue;
+      }
+      out_.config.storage.outbox.push_back(rule);
     }
   }
 
@@ -262,15 +212,40 @@ class Parser {
     for (fs::path* program : {&c.inference.torch_runtime, &c.learning.worker}) {
       if (!program->empty()) *program = beside_file(*program);
     }
+    if (!c.sync.policy_file.empty()) c.sync.policy_file = beside_file(c.sync.policy_file).string();
     c.storage.node = c.node.name;
   }
 
   Parsed& out_;
   const fs::path file_;
-  std::map<std::string, Place> places_;  // "sync.backoff_min" -> its value
 };
 
 }  // namespace
+
+ParsedPolicy parse_policy(std::string_view toml, const fs::path& file) {
+  ParsedPolicy out;
+  Reader reader(out.diagnostics, file);
+  auto document = read_document(toml);
+  if (const auto* syntax = std::get_if<SyntaxError>(&document)) {
+    reader.complain(syntax->at, syntax->message);
+    return out;
+  }
+  for (const Member& m : *std::get<Value>(document).as<Table>()) {
+    const Table* table = m.value.front().as<Table>();
+    if (m.key != "sync" || table == nullptr) {
+      reader.complain(m.at, fmt::format("'{}' is not part of a policy: a policy is [sync] with preset, class, bearer, window and rule", m.key.substr(0, 64)));
+      continue;
+    }
+    for (const Member& key : *table) {
+      if (is_policy_key(key.key)) continue;
+      const std::string near = nearest(key.key, policy_key_names());
+      reader.complain(key.at, near.empty() ? fmt::format("unknown key '{}' in a policy: known are {}", key.key.substr(0, 64), listed(policy_key_names()))
+                                           : fmt::format("unknown key '{}' in a policy: did you mean '{}'?", key.key.substr(0, 64), near));
+    }
+    read_policy(reader, *table, out.policy);
+  }
+  return out;
+}
 
 std::string Diagnostic::text() const { return fmt::format("{}:{}:{}: {}", file, line, column, message); }
 

@@ -48,6 +48,11 @@ struct Parsed {
   std::vector<Diagnostic> diagnostics;  // empty: config is good
 };
 
+struct ParsedPolicy {
+  sync::Policy policy;
+  std::vector<Diagnostic> diagnostics;  // empty: policy is good
+};
+
 // Every key at its default, with the folders still relative to node.data_dir.
 Config defaults();
 // node.data_dir is relative to the current folder; the other folders are relative to node.data_dir; replay data and
@@ -55,6 +60,13 @@ Config defaults();
 Parsed parse(std::string_view toml, const std::filesystem::path& file);
 // Error: not_found, or invalid with every diagnostic in the message.
 Result<Config> load(const std::filesystem::path& file);
+// A policy alone: [sync] with preset, class, bearer, window and rule and nothing else.
+ParsedPolicy parse_policy(std::string_view toml, const std::filesystem::path& file);
+// The whole of a policy as TOML that parses back to it.
+std::string show_policy(const sync::Policy& policy);
+// The names of the presets, and their TOML; empty for an unknown one.
+const std::vector<std::string>& presets();
+std::string preset(const std::string& name);
 // All keys with their defaults and what they mean, as TOML that parses back to the defaults.
 std::string reference();
 

@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "config/internal/keys.h"
+#include "config/internal/policy_reader.h"
 
 namespace skerry::config {
 namespace {
@@ -30,6 +31,39 @@ void keys(std::string& out, const Section<T>& section, const T& values, const st
   }
 }
 
+// Rules of a policy have keys that are left out when nothing is said: shown with an example each.
+template <typename T>
+void rule_keys(std::string& out, const Section<T>& section) {
+  comment(out, fmt::format("{}: {}", section.name, section.doc));
+  for (const Key<T>& key : section.keys) comment(out, fmt::format("  {}: {} ({})", key.name, key.doc, key.type));
+}
+
+void policy(std::string& out) {
+  const sync::Policy values;
+  comment(out, policy_section().doc);
+  keys(out, policy_section(), values, "");
+  out += "\n";
+  comment(out, class_section().doc);
+  out += "#[" + class_section().name + "]\n";
+  keys(out, class_section(), sync::ClassPolicy{.price_max = 1, .temperature_max = 80}, "#");
+  out += "\n";
+  comment(out, bearer_section().doc);
+  out += "#[[sync.bearer]]\n";
+  sync::BearerPolicy bearer;
+  bearer.technology = sync::Technology::lte;
+  bearer.metered = true;
+  keys(out, bearer_section(), bearer, "#");
+  out += "\n";
+  comment(out, window_section().doc);
+  out += "#[[sync.window]]\n";
+  keys(out, window_section(), sync::TransferWindow{.name = "night", .times = {60, 300}}, "#");
+  out += "\n";
+  comment(out, "A rule: name, when and then. Rules are looked at in their order, before those of the preset.");
+  rule_keys(out, when_section());
+  rule_keys(out, then_section());
+  out += "#[[sync.rule]]\n#name = \"save the battery\"\n#when = { class = [\"model\", \"diagnostics\"], battery_below = 30 }\n#then = { send = \"wait\" }\n";
+}
+
 }  // namespace
 
 std::string reference() {
@@ -44,11 +78,16 @@ std::string reference() {
     comment(out, section.doc);
     out += "[" + section.name + "]\n";
     keys(out, section, values, "");
+    if (section.name == "sync") policy(out);
     if (section.name != "storage") continue;
     out += "\n";
     comment(out, stream_section().doc);
     out += "#[[storage.stream]]\n";
     keys(out, stream_section(), storage::StreamRule{}, "#");
+    out += "\n";
+    comment(out, outbox_section().doc);
+    out += "#[[storage.outbox]]\n";
+    keys(out, outbox_section(), storage::OutboxRule{}, "#");
   }
   for (size_t i = 0; i < kSourceTypes.size(); ++i) {
     const auto type = static_cast<SourceType>(i);

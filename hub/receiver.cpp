@@ -329,7 +329,8 @@ Status check_payload(const storage::OutboxItem& item) {
     case storage::EntryKind::model_delta:
       if (auto d = learning::decode_delta(item.payload); !d.ok()) return named(d.error());
       return {};
-    case storage::EntryKind::model_event: return {};
+    case storage::EntryKind::model_event:
+    case storage::EntryKind::lost: return {};
   }
   return named(fail(Code::invalid, "an unknown kind"));
 }

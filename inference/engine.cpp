@@ -1,9 +1,10 @@
 #include "inference/engine.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
+
+#include "inference/features.h"
 
 namespace skerry::inference {
 namespace {
@@ -53,30 +54,37 @@ Status check_input(const LoadedModel& model, const std::vector<Tensor>& inputs, 
   return {};
 }
 
-// Index of the first value that is not finite, or -1.
+// Index of the first value that is not finite, or -1. Exponents first, as a compiler makes vectors of that.
 int64_t first_not_finite(const Tensor& tensor) {
-  const auto* values = reinterpret_cast<const float*>(tensor.data.data());
-  size_t count = tensor.data.size() / sizeof(float);
+  constexpr uint32_t kExponent = 0x7f800000;  // IEEE 754 binary32: all ones in infinities and NaN
+  const size_t count = tensor.data.size() / sizeof(float);
+  uint32_t found = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values[i])) return static_cast<int64_t>(i);
+    uint32_t bits;
+    std::memcpy(&bits, tensor.data.data() + i * sizeof bits, sizeof bits);
+    found |= (bits & kExponent) == kExponent;
   }
-  return -1;
+  if (found == 0) return -1;
+  const auto* values = reinterpret_cast<const float*>(tensor.data.data());
+  return std::find_if(values, values + count, [](float value) { return !std::isfinite(value); }) - values;
 }
 
-Result<Tensor> normalised(const LoadedModel& model, const Tensor& raw) {
-  if (int64_t at = first_not_finite(raw); at >= 0) {
-    return fail(Code::invalid, "input '{}' has NaN or infinity at element {}: leave such windows out",
-                raw.name, at);
+// In place.
+Status normalise_input(const LoadedModel& model, Tensor& input) {
+  const WindowSpec& window = model.package.info.window;
+  auto* values = reinterpret_cast<float*>(input.data.data());
+  if (window.features.empty()) {
+    normalise(window, values, static_cast<size_t>(input.shape[0]));
+  } else {
+    const auto [channels, rows] = input_shape(window);
+    input = Tensor::fp32(input.name, {input.shape[0], channels, rows}, model_input(window, values, static_cast<size_t>(input.shape[0])));
   }
-  Tensor input = raw;
-  normalise(model.package.info.window, reinterpret_cast<float*>(input.data.data()),
-            static_cast<size_t>(raw.shape[0]));
   if (int64_t at = first_not_finite(input); at >= 0) {
     return fail(Code::invalid,
                 "input '{}' at element {} is too large for {}: its units are not those of the model",
-                raw.name, at, version_text(model.package.info));
+                input.name, at, version_text(model.package.info));
   }
-  return input;
+  return {};
 }
 
 Status check_output(const LoadedModel& model, const std::vector<Tensor>& outputs, int64_t batch) {
@@ -97,25 +105,30 @@ Status check_output(const LoadedModel& model, const std::vector<Tensor>& outputs
   return {};
 }
 
-Result<std::vector<Tensor>> run(const LoadedModel& model, const Tensor& raw) {
-  SKERRY_ASSIGN(Tensor input, normalised(model, raw));
-  Result<std::vector<Tensor>> outputs = model.session->run({std::move(input)});
+Result<std::vector<Tensor>> run_model(const LoadedModel& model, std::vector<Tensor> inputs, const Clock& clock, RunTimes& times) {
+  const int64_t batch = inputs[0].shape[0];
+  const SteadyTime begin = clock.steady();
+  SKERRY_TRY(normalise_input(model, inputs[0]));
+  const SteadyTime ready = clock.steady();
+  Result<std::vector<Tensor>> outputs = model.session->run(inputs);
   if (!outputs.ok()) {
     return Error{outputs.error().code,
                  fmt::format("model {}: {}", version_text(model.package.info), outputs.error().message)};
   }
-  SKERRY_TRY(check_output(model, *outputs, raw.shape[0]));
+  const SteadyTime answered = clock.steady();
+  SKERRY_TRY(check_output(model, *outputs, batch));
   (*outputs)[0].name = model.outputs.front().name;
+  times = {ready - begin, answered - ready, clock.steady() - answered};
   return outputs;
 }
 
-Status warm_up(const LoadedModel& model, uint32_t batch_max) {
+Status warm_up(const LoadedModel& model, uint32_t batch_max, const Clock& clock, RunTimes& last) {
   const WindowSpec& window = model.package.info.window;
   for (uint32_t batch : kWarmupBatches) {
     int64_t n = std::min(batch, batch_max);
     std::vector<float> zeros(static_cast<size_t>(n) * window.fields.size() * window.rows);
     Tensor raw = Tensor::fp32("input", {n, static_cast<int64_t>(window.fields.size()), window.rows}, zeros);
-    if (auto answer = run(model, raw); !answer.ok()) {
+    if (auto answer = run_model(model, {std::move(raw)}, clock, last); !answer.ok()) {
       return fail(Code::invalid, "refused at warm-up, the serving version stays: {}", answer.error().message);
     }
   }
@@ -123,11 +136,6 @@ Status warm_up(const LoadedModel& model, uint32_t batch_max) {
 }
 
 }  // namespace
-
-struct Engine::Counters {
-  std::atomic<uint64_t> requests{0}, failures{0}, rows{0}, compute_ns{0};
-  std::atomic<int64_t> last_ns{0};
-};
 
 Engine::Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock)
     : options_(options), runtime_(std::move(runtime)), clock_(clock) {}
@@ -151,12 +159,14 @@ Status Engine::load(const std::string& model, uint32_t version) {
        labels = static_cast<int64_t>(info.labels.size());
   loaded->inputs = {{"input", DataType::fp32, {-1, channels, info.window.rows}}};
   loaded->outputs = {{"scores", DataType::fp32, {-1, labels}}};
-  SKERRY_TRY(warm_up(*loaded, options_.batch_max));
+  RunTimes warm;
+  SKERRY_TRY(warm_up(*loaded, options_.batch_max, clock_, warm));
 
   std::unique_lock lock(mutex_);
   Version& entry = models_[model].versions[version];
   entry.model = std::move(loaded);
   if (!entry.counters) entry.counters = std::make_shared<Counters>();
+  entry.counters->expect_row(warm.sum());
   return {};
 }
 
@@ -185,6 +195,16 @@ Status Engine::unload(const std::string& model, uint32_t version) {
   if (at != it->second.versions.end()) old = std::move(at->second.model);
   lock.unlock();
   return {};
+}
+
+void Engine::withdraw(const std::string& model) {
+  std::vector<std::shared_ptr<const LoadedModel>> old;  // freed after the lock
+  std::unique_lock lock(mutex_);
+  auto it = models_.find(model);
+  if (it == models_.end()) return;
+  it->second.serving.reset();
+  for (auto& [number, version] : it->second.versions) old.push_back(std::move(version.model));
+  lock.unlock();
 }
 
 Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uint32_t> version) const {
@@ -228,23 +248,37 @@ std::optional<uint32_t> Engine::serving(const std::string& model) const {
   return it == models_.end() ? std::nullopt : it->second.serving;
 }
 
+Status Engine::check(const LoadedModel& model, const std::vector<Tensor>& inputs) const {
+  SKERRY_TRY(check_input(model, inputs, options_.batch_max));
+  if (int64_t at = first_not_finite(inputs[0]); at >= 0) {
+    return fail(Code::invalid, "input '{}' has NaN or infinity at element {}: leave such windows out", inputs[0].name, at);
+  }
+  return {};
+}
+
+Result<std::vector<Tensor>> Engine::run(const Version& version, std::vector<Tensor> inputs, RunTimes& times) const {
+  const auto rows = static_cast<uint32_t>(inputs[0].shape[0]);
+  Result<std::vector<Tensor>> outputs = run_model(*version.model, std::move(inputs), clock_, times);
+  if (outputs.ok()) version.counters->count_run(rows, times, clock_.now_ns());
+  return outputs;
+}
+
 Result<Answer> Engine::infer(const std::string& model, std::optional<uint32_t> version,
                              const std::vector<Tensor>& inputs) {
-  SKERRY_ASSIGN(Version picked,
-                pick(model, version));  // held to the end of the request, whatever is swapped meanwhile
-  Counters& counters = *picked.counters;
-  counters.requests += 1;
-  SteadyTime start = clock_.steady();
-  Status good = check_input(*picked.model, inputs, options_.batch_max);
-  Result<std::vector<Tensor>> outputs =
-      good.ok() ? run(*picked.model, inputs[0]) : Result<std::vector<Tensor>>(good.error());
+  SKERRY_ASSIGN(Version picked, pick(model, version));
+  const SteadyTime start = clock_.steady();
+  if (Status good = check(*picked.model, inputs); !good.ok()) {
+    picked.counters->count_failure(Outcome::other, clock_.steady() - start);
+    return good.error();
+  }
+  RunTimes times;
+  Result<std::vector<Tensor>> outputs = run(picked, inputs, times);
+  const Duration took = clock_.steady() - start;
   if (!outputs.ok()) {
-    counters.failures += 1;
+    picked.counters->count_failure(outcome_of(outputs.error()), took);
     return outputs.error();
   }
-  counters.rows += static_cast<uint64_t>(inputs[0].shape[0]);
-  counters.compute_ns += static_cast<uint64_t>((clock_.steady() - start).count());
-  counters.last_ns = clock_.now_ns();
+  picked.counters->count_answer(took, Duration::zero(), times);
   return Answer{model, picked.model->package.info.version, std::move(*outputs)};
 }
 
@@ -253,9 +287,16 @@ EngineStatistics Engine::statistics(const std::string& model, uint32_t version) 
   auto it = models_.find(model);
   if (it == models_.end()) return {};
   auto at = it->second.versions.find(version);
-  if (at == it->second.versions.end()) return {};
-  const Counters& c = *at->second.counters;
-  return {c.requests, c.failures, c.rows, c.compute_ns, c.last_ns};
+  return at == it->second.versions.end() ? EngineStatistics{} : at->second.counters->get();
+}
+
+std::vector<std::pair<std::string, uint32_t>> Engine::known() const {
+  std::shared_lock lock(mutex_);
+  std::vector<std::pair<std::string, uint32_t>> out;
+  for (const auto& [name, entry] : models_) {
+    for (const auto& [number, version] : entry.versions) out.emplace_back(name, number);
+  }
+  return out;
 }
 
 }  // namespace skerry::inference

@@ -13,6 +13,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@
 #include "inference/options.h"
 #include "inference/package.h"
 #include "inference/runtime.h"
+#include "inference/statistics.h"
 
 namespace skerry::inference {
 
@@ -36,12 +38,6 @@ struct Answer {
   std::vector<Tensor> outputs;
 };
 
-struct EngineStatistics {  // per model and version since start
-  uint64_t requests = 0, failures = 0, rows = 0;
-  uint64_t compute_ns = 0;
-  int64_t last_ns = 0;
-};
-
 class Engine {
  public:
   Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock);
@@ -52,6 +48,7 @@ class Engine {
   // Makes a loaded version the one that answers requests without a version. Error: not_found.
   Status serve(const std::string& model, uint32_t version);
   Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one
+  void withdraw(const std::string& model);  // unloads all versions: nobody answers for the model until one is loaded and serves again
 
   // The version asked for, else the serving one. Error: not_found.
   Result<std::shared_ptr<const LoadedModel>> find(const std::string& model, std::optional<uint32_t> version) const;
@@ -62,20 +59,26 @@ class Engine {
   // not_found, internal (the model answered something else than finite scores: names model and version).
   Result<Answer> infer(const std::string& model, std::optional<uint32_t> version, const std::vector<Tensor>& inputs);
 
-  EngineStatistics statistics(const std::string& model, uint32_t version) const;  // kept after unload
-  const Options& options() const { return options_; }
-
- private:
-  struct Counters;
+  // The parts of infer(), for whoever lets requests wait or answers several together (scheduler.h). A picked version is held to the end of
+  // its request, whatever is swapped meanwhile.
   struct Version {
     std::shared_ptr<const LoadedModel> model;  // null once unloaded
     std::shared_ptr<Counters> counters;
   };
+  Result<Version> pick(const std::string& model, std::optional<uint32_t> version) const;
+  Status check(const LoadedModel& model, const std::vector<Tensor>& inputs) const;
+  // Of inputs that check() let pass. Counts the run, not the request.
+  Result<std::vector<Tensor>> run(const Version& version, std::vector<Tensor> inputs, RunTimes& times) const;
+
+  EngineStatistics statistics(const std::string& model, uint32_t version) const;  // kept after unload
+  std::vector<std::pair<std::string, uint32_t>> known() const;                    // every version that was loaded since start
+  const Options& options() const { return options_; }
+
+ private:
   struct Entry {
     std::map<uint32_t, Version> versions;
     std::optional<uint32_t> serving;
   };
-  Result<Version> pick(const std::string& model, std::optional<uint32_t> version) const;
 
   const Options options_;
   const std::unique_ptr<Runtime> runtime_;

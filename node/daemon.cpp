@@ -15,6 +15,7 @@
 #include "node/internal/loop.h"
 #include "node/node.h"
 #include "node/rest_api.h"
+#include "node/zmq_api.h"
 
 namespace skerry::node {
 namespace {
@@ -86,7 +87,7 @@ http::ServerOptions server_options(const HttpOptions& o) {
 // The node's loops, started together and stopped together.
 class Loops {
  public:
-  explicit Loops(Node& node) {
+  Loops(Node& node, uint32_t inference_threads, ZmqApi* zmq) {
     using std::chrono::milliseconds;
     loops_.push_back(std::make_unique<Loop>("pipelines", [&node] { return node.step_pipelines(); }, milliseconds(2)));
     loops_.push_back(std::make_unique<Loop>("sync", [&node] { return node.step_sync(); }));
@@ -96,6 +97,15 @@ class Loops {
     node.on_ingest([this] {
       loops_[0]->notify();
       loops_[1]->notify();
+    });
+    const size_t first = loops_.size();
+    for (uint32_t i = 0; i < inference_threads; ++i) {
+      loops_.push_back(std::make_unique<Loop>(fmt::format("inference-{}", i), [&node] { return node.step_inference(); }));
+    }
+    if (zmq) loops_.push_back(std::make_unique<Loop>("zeromq", [zmq] { return zmq->step(); }));
+    loops_.push_back(std::make_unique<Loop>("deadlines", [&node] { return node.step_deadlines(); }));
+    node.scheduler().on_waiting([this, first] {
+      for (size_t i = first; i < loops_.size(); ++i) loops_[i]->notify();
     });
     for (auto& loop : loops_) loop->start();
   }
@@ -148,12 +158,23 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
     std::fprintf(stderr, "skerryd: %s\n", node.error().message.c_str());
     return 1;
   }
-  auto server = http::Server::open(server_options(config.node.http), make_handler(**node));
+  Handlers handlers = make_handlers(**node);
+  auto server = http::Server::open(server_options(config.node.http), std::move(handlers.all), std::move(handlers.direct));
   if (!server.ok()) {
     std::fprintf(stderr, "skerryd: %s\n", server.error().message.c_str());
     return 1;
   }
-  Loops loops(**node);
+  std::unique_ptr<ZmqApi> zmq;
+  if (config.node.zmq.enabled) {
+    auto opened = ZmqApi::open(config.node.zmq, config.node.data_dir, **node);
+    if (!opened.ok()) {
+      std::fprintf(stderr, "skerryd: %s\n", opened.error().message.c_str());
+      return 1;
+    }
+    zmq = std::move(opened).value();
+    log::info("daemon", "inference over ZeroMQ on {}", zmq->endpoints());
+  }
+  Loops loops(**node, config.inference.threads, zmq.get());
   std::thread serving([&] {
     ::pthread_setname_np(::pthread_self(), "http");
     (*server)->run();
@@ -165,6 +186,7 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
   end_at_once_on_next_signal();
   (*server)->stop();
   serving.join();
+  (*node)->scheduler().stop();
   loops.stop();
   std::string late = loops.join(kLoopEnds);
   print_summary((*node)->status(), why);

@@ -66,10 +66,11 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   storage.node = config.node.name;
   SKERRY_ASSIGN(node->store_, storage::Store::open(storage, clock));
 
-  if (!seams.runtime) seams.runtime = inference::make_torch_runtime(config.inference.torch_runtime);
+  if (!seams.runtime) seams.runtime = inference::make_plan_runtime(inference::make_torch_runtime(config.inference.torch_runtime));
   node->engine_ = std::make_unique<inference::Engine>(config.inference, std::move(seams.runtime), clock);
   storage::Store& store = *node->store_;
   inference::Engine& engine = *node->engine_;
+  node->scheduler_ = std::make_unique<inference::Scheduler>(engine, config.inference.queue, clock);
   node->pipelines_ = std::make_unique<inference::Pipelines>(engine, store, clock);
   node->labels_ = std::make_unique<learning::Labels>(store, engine, config.learning, clock);
   node->models_ = std::make_unique<learning::Models>(store, engine, clock);
@@ -89,7 +90,8 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
     }
     return lines;
   };
-  node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed, describe);
+  node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed,
+                                                sync::Environment{.describe = describe, .link = {}, .device = {}});
 
   for (const config::SourceConfig& c : config.sources) {
     auto source = make_source(c);

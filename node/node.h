@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "inference/engine.h"
 #include "inference/pipeline.h"
+#include "inference/scheduler.h"
 #include "learning/labels.h"
 #include "learning/learner.h"
 #include "learning/models.h"
@@ -70,6 +71,9 @@ class Node {
   // Called after each ingest, so that loops need not poll. Set before the first one.
   void on_ingest(std::function<void()> listener) { ingested_ = std::move(listener); }
 
+  // Of requests that had to wait for a busy model: by any number of threads. Without these, whoever asks and may block answers them.
+  Duration step_inference() { return scheduler_->run_once(); }
+  Duration step_deadlines() { return scheduler_->expire(); }
   Duration step_sources();
   Duration step_pipelines();
   Duration step_store();
@@ -78,8 +82,10 @@ class Node {
 
   storage::Store& store() { return *store_; }
   inference::Engine& engine() { return *engine_; }
+  inference::Scheduler& scheduler() { return *scheduler_; }
   const storage::Store& store() const { return *store_; }
   const inference::Engine& engine() const { return *engine_; }
+  const inference::Scheduler& scheduler() const { return *scheduler_; }
   learning::Models& models() { return *models_; }
   learning::Learner& learner() { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
@@ -96,6 +102,7 @@ class Node {
   const Clock* clock_;
   std::unique_ptr<storage::Store> store_;
   std::unique_ptr<inference::Engine> engine_;
+  std::unique_ptr<inference::Scheduler> scheduler_;
   std::unique_ptr<inference::Pipelines> pipelines_;
   std::unique_ptr<learning::Labels> labels_;
   std::unique_ptr<learning::Models> models_;

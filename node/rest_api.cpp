@@ -59,6 +59,7 @@ Result<uint32_t> version_segment(const http::Request& request) {
 http::Router make_router(Node& node, HttpCounters& counters) {
   http::Router router;
   add_inference_routes(router, node, counters);
+  add_repository_routes(router, node);
   add_write_routes(router, node);
   add_label_routes(router, node);
   add_query_routes(router, node);
@@ -70,18 +71,22 @@ http::Router make_router(Node& node, HttpCounters& counters) {
   return router;
 }
 
-http::Handler make_handler(Node& node) {
+Handlers make_handlers(Node& node) {
   struct Api {
     HttpCounters counters;
     http::Router router;
   };
   auto api = std::make_shared<Api>();
   api->router = make_router(node, api->counters);
-  return [api](http::Request& request) {
+  auto all = [api](http::Request& request) {
     http::Response response = api->router.handle(request);
     api->counters.count_answer(response.status);
     return response;
   };
+  auto direct = [api, inference = make_direct_inference(node, api->counters)](http::Request& request, const http::Reply& reply) {
+    return inference(request, reply);
+  };
+  return {all, direct};
 }
 
 }  // namespace skerry::node

@@ -13,7 +13,11 @@ class HttpCounters;  // what /metrics says about the API itself
 
 // `node` and `counters` must outlive the router.
 http::Router make_router(Node& node, HttpCounters& counters);
-// Router and counters in one, for Server::open.
-http::Handler make_handler(Node& node);
+// Router and counters in one, for Server::open; what is answered faster than handed to another thread is answered by `direct`.
+struct Handlers {
+  http::Handler all;
+  http::DirectHandler direct;
+};
+Handlers make_handlers(Node& node);
 
 }  // namespace skerry::node

@@ -23,6 +23,10 @@ class Families {
     families_.push_back({"skerry_" + name, help, type, {}});
     return families_.back();
   }
+  MetricFamily& add_as_named(const std::string& name, const std::string& help, MetricType type) {  // by names that others have given
+    families_.push_back({name, help, type, {}});
+    return families_.back();
+  }
   void counter(const std::string& name, const std::string& help, uint64_t value) {
     put(add(name, help, MetricType::Counter), {}, static_cast<double>(value));
   }
@@ -65,9 +69,18 @@ void add_storage(Families& f, const Node& node) {
   f.counter("store_taken_bytes_total", "Bytes of records as they came.", node.store().wear().taken_bytes);
   f.counter("store_written_bytes_total", "Bytes that the store wrote to files.", node.store().wear().written_bytes);
   std::map<std::string, uint64_t> lost;
-  for (const auto& loss : node.store().losses()) lost[to_string(loss.reason)] += loss.records;
+  std::map<std::pair<std::string, std::string>, uint64_t> unsent;
+  for (const auto& loss : node.store().losses()) {
+    if (loss.outbox_class) {
+      unsent[{to_string(*loss.outbox_class), to_string(loss.reason)}] += loss.entries;
+    } else {
+      lost[to_string(loss.reason)] += loss.records;
+    }
+  }
   MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);
   for (const auto& [reason, records] : lost) Families::put(family, {{"reason", reason}}, static_cast<double>(records));
+  MetricFamily& dropped = f.add("outbox_lost_entries_total", "Outbox entries that the hub never got, by the rule of their class.", MetricType::Counter);
+  for (const auto& [why, entries] : unsent) Families::put(dropped, {{"class", why.first}, {"reason", why.second}}, static_cast<double>(entries));
 }
 
 void add_models(Families& f, const Node& node) {
@@ -96,6 +109,46 @@ void add_models(Families& f, const Node& node) {
        [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).failures)); });
   each("model_compute_seconds_total", "Time spent in the model.", MetricType::Counter,
        [&](const auto& v) { return Number(static_cast<double>(node.engine().statistics(v.model, v.version).compute_ns) / 1e9); });
+}
+
+// By the names and meanings of Triton, for the dashboards that know them.
+// https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md
+void add_triton(Families& f, const Node& node) {
+  const auto known = node.engine().known();
+  std::vector<inference::EngineStatistics> all;
+  for (const auto& [model, version] : known) all.push_back(node.engine().statistics(model, version));
+  auto each = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = f.add_as_named(name, help, MetricType::Counter);
+    for (size_t i = 0; i < known.size(); ++i) {
+      Families::put(family, {{"model", known[i].first}, {"version", std::to_string(known[i].second)}}, static_cast<double>(value(all[i])));
+    }
+  };
+  using S = const inference::EngineStatistics&;
+  each("nv_inference_request_success", "Requests that were answered.", [](S s) { return s.requests - s.failures; });
+  MetricFamily& failures = f.add_as_named("nv_inference_request_failure", "Requests that were not, by reason.", MetricType::Counter);
+  for (size_t i = 0; i < known.size(); ++i) {
+    S s = all[i];
+    const std::pair<const char*, uint64_t> reasons[] = {{"REJECTED", s.rejected},
+                                                        {"CANCELED", s.cancelled},
+                                                        {"BACKEND", s.model_failures},
+                                                        {"OTHER", s.failures - s.rejected - s.cancelled - s.model_failures}};
+    for (const auto& [reason, count] : reasons) {
+      Families::put(failures, {{"model", known[i].first}, {"version", std::to_string(known[i].second)}, {"reason", reason}},
+                    static_cast<double>(count));
+    }
+  }
+  each("nv_inference_count", "Rows that were answered.", [](S s) { return s.rows; });
+  each("nv_inference_exec_count", "Runs of the model.", [](S s) { return s.executions; });
+  each("nv_inference_request_duration_us", "Of answered requests, waiting included.", [](S s) { return s.request_ns / 1000; });
+  each("nv_inference_queue_duration_us", "That they waited.", [](S s) { return s.queue_ns / 1000; });
+  each("nv_inference_compute_input_duration_us", "That preparing their inputs took.", [](S s) { return s.input_ns / 1000; });
+  each("nv_inference_compute_infer_duration_us", "That the model took.", [](S s) { return s.infer_ns / 1000; });
+  each("nv_inference_compute_output_duration_us", "That checking their outputs took.", [](S s) { return s.output_ns / 1000; });
+  MetricFamily& waiting = f.add_as_named("nv_inference_pending_request_count", "Requests that wait for the model.", MetricType::Gauge);
+  for (const auto& [model, version] : known) {
+    if (node.engine().serving(model) != version) continue;
+    Families::put(waiting, {{"model", model}, {"version", std::to_string(version)}}, static_cast<double>(node.scheduler().waiting(model)));
+  }
 }
 
 void add_http(Families& f, const HttpCounters& counters) {
@@ -142,6 +195,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("learning_promoted_total", "Candidates that passed the gate.", s.learning.promoted);
   f.counter("learning_rejected_total", "Candidates that did not.", s.learning.rejected);
   add_models(f, node);
+  add_triton(f, node);
   add_http(f, counters);
   return prometheus::TextSerializer().Serialize(f.families());
 }

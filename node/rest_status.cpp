@@ -68,13 +68,19 @@ json learning_json(const learning::LearnerStatus& s) {
 namespace {
 
 json loss_json(const storage::Loss& loss) {
-  return {{"series", loss.series},
-          {"reason", to_string(loss.reason)},
+  json out = {{"reason", to_string(loss.reason)},
           {"from", format_time(loss.range.from_ns)},
           {"to", format_time(loss.range.to_ns)},
           {"records", loss.records},
           {"unsent", loss.unsent},
           {"at", format_time(loss.at_ns)}};
+  if (loss.outbox_class) {
+    out["class"] = to_string(*loss.outbox_class);
+    out["entries"] = loss.entries;
+  } else {
+    out["series"] = loss.series;
+  }
+  return out;
 }
 
 // What the store holds, may hold, and has lost by rule. Figures that are still being counted after a start are null.
@@ -88,6 +94,7 @@ json storage_json(const Node& node) {
     chunks += stream.chunk_bytes;
   }
   for (const auto& loss : node.store().losses()) {
+    if (loss.outbox_class) continue;  // its records stay in their stream
     lost += loss.records;
     unsent += loss.unsent;
   }

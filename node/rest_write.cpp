@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "node/internal/gunzip.h"
+#include "node/internal/content_coding.h"
 #include "node/internal/rest.h"
 #include "node/line_protocol.h"
 

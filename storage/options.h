@@ -18,7 +18,9 @@ class FileSystem;
 namespace skerry::storage {
 
 // What happens to records of streams whose quota is full.
-enum class OnFull : uint8_t { reject = 1, drop_oldest = 2, drop_newest = 3 };
+// roll_up: of the oldest only minimum, maximum, mean, count... of every second are kept, then of every minute, then of every hour; only
+// then they go.
+enum class OnFull : uint8_t { reject = 1, drop_oldest = 2, drop_newest = 3, roll_up = 4 };
 const char* to_string(OnFull on_full);
 
 struct StreamRule {               // first match by series name wins; name may end in '*'
@@ -31,11 +33,18 @@ struct StreamRule {               // first match by series name wins; name may e
   bool drop_unsent = false;       // also what the hub does not have yet
 };
 
+struct OutboxRule {               // of a class; by default its entries wait for the hub for ever
+  OutboxClass outbox_class = OutboxClass::telemetry;
+  Duration ttl{};                 // what has waited this long is dropped; zero: never
+  uint64_t quota_bytes = 0;       // of waiting payloads; the oldest are dropped; 0: none
+};
+
 struct Options {
   std::filesystem::path path = "var/store";
   std::string node = "node";      // the node's name towards the hub
   Duration sync_interval = std::chrono::milliseconds(200);   // of Durability::interval
   std::vector<StreamRule> streams;
+  std::vector<OutboxRule> outbox;                            // at most one per class
   uint64_t quota_bytes = 0;                                  // on disk, of the records of all streams; 0: none
   uint64_t write_buffer_bytes = 16 << 20;                    // the head is sealed when half of it is used
   uint64_t block_cache_bytes = 16 << 20;

@@ -89,8 +89,9 @@ Status StoreImpl::load() {
   if (newest->Valid()) generation_ = Reader(view(newest->key())).key64();
   for (OutboxClass c : kOutboxClasses) {
     ClassState& s = state_.of(c);
-    if (s.last_seq > s.acked_seq) {
-      auto oldest = outbox_row(c, s.acked_seq + 1);
+    state_.dropped_of(c).forget(s.trimmed_seq);
+    if (s.last_seq >= state_.oldest_waiting(c)) {
+      auto oldest = outbox_row(c, state_.oldest_waiting(c));
       s.oldest_ns = oldest.ok() ? oldest->queued_ns : clock_.now_ns();
     }
     if (s.acked_seq > s.trimmed_seq) acked_.push_back({c, s.acked_seq, clock_.steady()});

@@ -53,6 +53,10 @@ class RecordVisitor {
   // A sealed chunk that lies wholly in the range and that nothing else overlaps. True: its header was all that is needed, its
   // records are not read.
   virtual bool chunk(const ChunkHeader&) { return false; }
+  // A stretch of resolution_ns, from first_ns on, whose records were rolled up: `summary` tells of the fields that were asked for, in that
+  // order. True: that was all that is needed. False: it is given as a record at first_ns, with the means and the last strings. An error
+  // ends the scan and is its answer.
+  virtual Result<bool> rolled(const ChunkHeader& /*summary*/, int64_t /*resolution_ns*/) { return false; }
   // Records [from, to) of `batch`, whose columns are the fields that were asked for, in that order. `batch` is only borrowed. An
   // error ends the scan and is its answer.
   virtual Status rows(const Batch& batch, size_t from, size_t to) = 0;
@@ -80,6 +84,9 @@ class Store {
   virtual Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
                       RecordVisitor& visitor) const = 0;
 
+  // Where the records of a series were rolled up, in the order of time. Error: not_found for an unknown series.
+  virtual Result<std::vector<RolledUp>> rolled_up(const Series& series, TimeRange range) const = 0;
+
   // What is gone by rule, by series and time; what the rules hold now, in their order and at last all together.
   virtual std::vector<Loss> losses() const = 0;
   virtual std::vector<QuotaStatus> quotas() const = 0;
@@ -101,9 +108,10 @@ class Store {
 
   // --- outbox
   // Entries of a class from `from_seq` on, contiguous, whole, at least one if there is any, together about bytes_max. Everything
-  // returned is durable first: what the hub has seen can't be un-happened by a power cut. An entry that is damaged comes as an
-  // empty block with 0 records, so that the sequence stays whole. from_seq 0: from the oldest that is kept. Error: not_found when
-  // from_seq was acknowledged and removed.
+  // returned is durable first: what the hub has seen can't be un-happened by a power cut. What is gone by rule - a class' TTL or quota,
+  // records that a stream's rule took unsent - comes as one item of kind `lost` per stretch and reason, which stands for all numbers
+  // from seq to last_seq. An entry that is damaged comes as an empty block with 0 records. So the sequence stays whole. from_seq 0:
+  // from the oldest that is kept. Error: not_found when from_seq was acknowledged and removed.
   virtual Result<std::vector<OutboxItem>> outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) = 0;
   // The hub holds everything up to `seq`. Monotone; a smaller seq is ignored. Error: invalid when seq was never queued.
   virtual Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) = 0;

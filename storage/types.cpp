@@ -46,6 +46,8 @@ const char* to_string(EntryKind kind) {
       return "model_delta";
     case EntryKind::model_event:
       return "model_event";
+    case EntryKind::lost:
+      return "lost";
   }
   return "unknown";
 }
@@ -58,6 +60,10 @@ const char* to_string(LossReason reason) {
       return "quota";
     case LossReason::full:
       return "full";
+    case LossReason::expired:
+      return "expired";
+    case LossReason::rolled_up:
+      return "rolled_up";
   }
   return "unknown";
 }
@@ -70,6 +76,8 @@ const char* to_string(OnFull on_full) {
       return "drop_oldest";
     case OnFull::drop_newest:
       return "drop_newest";
+    case OnFull::roll_up:
+      return "roll_up";
   }
   return "unknown";
 }

@@ -45,9 +45,15 @@ inline constexpr OutboxClass kOutboxClasses[] = {OutboxClass::alarm, OutboxClass
 const char* to_string(OutboxClass outbox_class);
 
 // What an outbox entry carries. Payload formats: samples -> sample_block.h; prediction, label -> record_format.h;
-// model_delta -> learning/delta.h (opaque to storage and sync).
-enum class EntryKind : uint8_t { samples = 1, prediction = 2, label = 3, model_delta = 4, model_event = 5 };
+// model_delta -> learning/delta.h (opaque to storage and sync). `lost` is never queued: it is what reading the outbox gives in place of
+// entries that are gone by rule, so that the sequence stays whole.
+enum class EntryKind : uint8_t { samples = 1, prediction = 2, label = 3, model_delta = 4, model_event = 5, lost = 6 };
 const char* to_string(EntryKind kind);
+
+// Why records or outbox entries are gone. full: came while there was no room, and the rule drops what is new. expired: waited for the
+// hub longer than their class allows. rolled_up: only minimum, maximum, mean and count of stretches are left.
+enum class LossReason : uint8_t { retention = 1, quota = 2, full = 3, expired = 4, rolled_up = 5 };
+const char* to_string(LossReason reason);
 
 // One answer of a model about one window of one series (or about a request without a stream: series is empty).
 struct Prediction {
@@ -133,14 +139,19 @@ struct OutboxEntry {  // to be queued as it is, e.g. a model delta
   std::string payload;
 };
 
-// An outbox entry read back, its payload resolved: samples are stored once and referred to by the outbox.
+// An outbox entry read back, its payload resolved: samples are stored once and referred to by the outbox. Or, of kind `lost`, all
+// entries from seq to last_seq, which are gone: without payload, with the reason and the number of their records (at most that many
+// when the reader asked from within).
 struct OutboxItem {
   uint64_t seq = 0;
   EntryKind kind = EntryKind::samples;
   std::string subject;   // samples: Series::text()
   std::string payload;
-  uint32_t records = 1;
+  uint32_t records = 1;  // of `lost`: UINT32_MAX when there were more
   int64_t queued_ns = 0;
+  uint64_t last_seq = 0;                  // of `lost` only
+  LossReason reason = LossReason::quota;  // of `lost` only
+  uint64_t end_seq() const { return kind == EntryKind::lost ? last_seq : seq; }
 };
 
 struct OutboxStatus {
@@ -152,18 +163,25 @@ struct OutboxStatus {
   int64_t oldest_ns = 0;    // queue time of the oldest waiting entry; 0 when empty
 };
 
-enum class LossReason : uint8_t { retention = 1, quota = 2, full = 3 };  // full: came while there was no room and the rule drops what is new
-const char* to_string(LossReason reason);
-
-// Records of a series that are gone by rule. Neighbouring losses of one reason are one.
+// Records of a series that are gone by rule, or entries of an outbox class that the hub never got. Neighbouring losses of one reason are one.
 struct Loss {
-  std::string series;
+  std::string series;    // empty: of a class of the outbox
   LossReason reason = LossReason::quota;
-  TimeRange range;
+  TimeRange range;       // of the records; of outbox entries: when they were queued
+  int64_t resolution_ns = 0;  // of rolled_up: what is left. A record that was rolled up twice is in both stretches
   uint64_t records = 0;
   uint64_t unsent = 0;   // of them, that the hub never got
   int64_t at_ns = 0;     // the last time that it grew
+  std::optional<OutboxClass> outbox_class;  // whose entries; the records themselves may be there still
+  uint64_t entries = 0;                     // of the class
   bool operator==(const Loss&) const = default;
+};
+
+// Where only minimum, maximum, sum, count... of stretches are left.
+struct RolledUp {
+  TimeRange range;
+  int64_t resolution_ns = 0;  // length of a stretch
+  bool operator==(const RolledUp&) const = default;
 };
 
 // What a stream rule holds, and may hold.

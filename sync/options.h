@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "sync/policy_options.h"
 
 namespace skerry::sync {
 
@@ -18,6 +19,8 @@ struct Options {
   Duration backoff_min = std::chrono::milliseconds(500);
   Duration backoff_max = std::chrono::minutes(2);     // decorrelated jitter between them
   Duration probe_interval = std::chrono::seconds(10); // HELLO when there is nothing to send
+  std::string policy_file;                            // watched for changes; empty: none
+  Policy policy;
 };
 
 }  // namespace skerry::sync

@@ -1,33 +1,95 @@
-// The policy: what may go now, per class, and why not for the rest. A pure function of link snapshot, backlog and time.
-// First form: online or offline, one rate cap, priority of classes. Its shape is the one that the 5G-aware policy will fill.
+// The policy's decisions: what may go now, per class, over which bearer and in which portions, and why not for the rest. A pure function of
+// policy, link snapshot, backlog, budgets and time: it can be tried, simulated and explained.
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "storage/types.h"
+#include "sync/budget.h"
 #include "sync/options.h"
+#include "sync/policy_options.h"
 
 namespace skerry::sync {
 
-struct LinkSnapshot {
-  bool online = false;              // the last exchange with the hub succeeded
-  bool held = false;                // somebody said "do not send" (skerry sync hold)
-  SteadyTime retry_at{};            // while offline: the next probe
-  double budget_bytes = 0;          // tokens left under the rate cap; infinity without a cap
+struct BearerSituation {              // of the policy's bearers, in their order
+  LinkFacts link;
+  bool online = false;                // the last exchange with the hub over it succeeded
+  SteadyTime retry_at{};              // while offline: the next probe
+  BearerUse use;
+  std::optional<SteadyTime> woken_at; // the radio was last woken by an exchange that did not ride
+  uint64_t batch_goal = 0;            // what the rate control found to be good; 0: not known
+};
+
+struct ClassHistory {
+  SteadyTime turn_at{};               // something of it went last, or it began to wait
+  std::optional<SteadyTime> sent_at;
+  uint64_t sent_bytes = 0;            // then
+};
+
+struct Situation {
+  bool enabled = true;
+  bool held = false;                  // somebody said "do not send" (skerry sync hold)
+  SteadyTime now{};
+  int64_t wall_ns = 0;
+  std::vector<BearerSituation> bearers;
+  std::vector<storage::OutboxStatus> backlog;
+  std::array<ClassHistory, std::size(storage::kOutboxClasses)> history;
+  double tokens = kNoLimit;           // bytes left under the rate cap of the whole uplink
+  uint64_t token_rate = 0;            // bytes per second that it grows by; 0: no cap
+  uint64_t token_burst = 0;
+  uint64_t batch_bytes_max = 256 << 10;
+  std::optional<double> battery, temperature;  // percent, degrees Celsius
+  std::optional<bool> on_mains;
+  std::optional<double> cpu_idle;     // share
+  std::set<std::string> revoked;      // windows that the network took back
+};
+
+// What must hold for a class to go over a bearer, in the order in which it is looked at.
+enum class Gate : uint8_t {
+  enabled, waiting, held, slice, rule_never, link, reachable, budget_month, budget_day, rule_wait, settle, metered, constrained, price, window,
+  pace, battery, temperature, rate, tokens, linger
+};
+const char* to_string(Gate gate);
+
+struct Condition {
+  Gate gate = Gate::enabled;
+  bool holds = false;
+  std::string bearer;                 // empty: of the class, whatever the bearer
+  std::string text;                   // how it is, and what it would have to be
 };
 
 struct ClassDecision {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   bool send = false;
-  uint64_t bytes_max = 0;
+  bool never = false;                 // not over any bearer there is
+  std::optional<SteadyTime> not_before;  // when it may change by time alone; not known: when something else changes
+  size_t bearer = 0;                  // index; where it goes, or would go first
+  uint64_t bytes_max = 0;             // of a batch, before compression
+  uint64_t wire_left = 0;             // what budgets allow on the wire, at least one byte when `send`
+  int compression = 3;                // level of zstd
+  bool rides = false;                 // in the tail of somebody else's exchange
+  Gate blocked_by = Gate::waiting;    // unless `send`
   std::string reason;
+  std::vector<Condition> conditions;  // only when asked to explain
 };
 
+// Whether and where a HELLO may go.
+struct HelloDecision {
+  bool send = false;
+  size_t bearer = 0;
+  std::optional<SteadyTime> not_before;
+};
+
+enum class Explain : uint8_t { no, yes };
+
 // In sending order. Classes with nothing waiting say so.
-std::vector<ClassDecision> decide(const Options& options, const LinkSnapshot& link,
-                                  const std::vector<storage::OutboxStatus>& backlog, SteadyTime now);
+std::vector<ClassDecision> decide(const Policy& policy, const Situation& situation, Explain explain = Explain::no);
+// When the hub has to be asked for its watermarks: over the first bearer that may carry any class that waits, or any at all.
+HelloDecision decide_hello(const Policy& policy, const Situation& situation);
 
 }  // namespace skerry::sync

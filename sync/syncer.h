@@ -1,6 +1,6 @@
 // Store-and-forward: asks the policy, sends the next contiguous batch of a class, trims the outbox by the hub's answer. Nothing is
 // deleted before the hub said that it holds it; a lost answer costs one repeated batch, which the hub recognises by its sequence.
-// Threads: step() from one thread; status(), hold() from any.
+// Threads: step() from one thread; everything else from any.
 // On failure: any doubt about the hub's state leads to a HELLO, which brings its watermarks. A hub that knows more than this store
 // ever queued means that an old disk image was restored: a new epoch begins. A hub that lost what it had acknowledged declares the loss in
 // its answer to the HELLO, and last_error and lost_at_hub say it here. An answer that cannot be true - an acknowledgement of what was never
@@ -8,18 +8,28 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "storage/store.h"
+#include "sync/environment.h"
 #include "sync/options.h"
 #include "sync/policy.h"
 #include "sync/uplink.h"
 
 namespace skerry::sync {
+
+struct BearerStatus {
+  std::string name;
+  bool online = false;
+  LinkFacts link;
+  BearerUse use;
+  uint64_t monthly_bytes = 0, daily_bytes = 0;  // budgets; 0: none
+  uint64_t batch_goal = 0;
+};
 
 struct SyncStatus {
   bool enabled = false, online = false, held = false;
@@ -31,18 +41,27 @@ struct SyncStatus {
   uint64_t epochs_begun = 0;                  // since start
   Traffic traffic;
   std::vector<ClassDecision> decisions;       // as of now, with reasons
+  std::vector<BearerStatus> bearers;
+  std::set<std::string> revoked;              // transfer windows
 };
 
 class Syncer {
  public:
-  // `describe` is asked for the models line of each HELLO; may be empty.
+  // The bytes that the store remembers per bearer and month go on; a damaged count begins anew and is said in the log.
   Syncer(storage::Store& store, std::unique_ptr<Uplink> uplink, const Options& options, const Clock& clock, uint64_t seed,
-         std::function<std::vector<std::string>()> describe);
+         Environment environment);
   ~Syncer();
-  // At most one exchange. Returns zero when there is more to send now, else the delay until the next try.
+  // At most one exchange. Returns zero when there is more to send now, else the delay until something may change by time alone; call
+  // sooner when something was queued.
   Duration step();
   void hold(bool held);                       // stop or resume sending; ingest is not affected
   SyncStatus status() const;
+
+  Policy policy() const;
+  void set_policy(Policy policy);             // takes effect with the next step; the backlog stays as it is
+  void revoke_window(const std::string& name, bool revoked);  // as the network says; lasts until taken back or the end of the process
+  // Every condition of every class, as of now; of another policy when given.
+  std::vector<ClassDecision> explain(const Policy* instead = nullptr) const;
 
  private:
   struct Impl;

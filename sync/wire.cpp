@@ -37,13 +37,13 @@ uint32_t get_u32(const char* at) {
 
 // --- envelope
 
-std::string wrap(const wire::Message& message) {
+std::string wrap(const wire::Message& message, int level = kZstdLevel) {
   const std::string plain = message.SerializeAsString();
   std::string out(kHeaderBytes, '\0');
   uint8_t flags = 0;
   if (plain.size() >= kCompressFrom) {
     out.resize(kHeaderBytes + ZSTD_compressBound(plain.size()));
-    size_t n = ZSTD_compress(out.data() + kHeaderBytes, out.size() - kHeaderBytes, plain.data(), plain.size(), kZstdLevel);
+    size_t n = ZSTD_compress(out.data() + kHeaderBytes, out.size() - kHeaderBytes, plain.data(), plain.size(), level);
     if (!ZSTD_isError(n) && n < plain.size()) {
       out.resize(kHeaderBytes + n);
       flags = kFlagZstd;
@@ -269,7 +269,7 @@ std::string encode(const Batch& message) {
     entry.set_records(item.records);
     entry.set_queued_ns(item.queued_ns);
   }
-  return wrap(out);
+  return wrap(out, message.compression);
 }
 
 std::string encode(const BatchReply& message) {

@@ -66,6 +66,7 @@ struct Batch {              // entries have consecutive seqs
   uint64_t epoch = 0;
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   std::vector<storage::OutboxItem> entries;
+  int compression = 3;      // level of zstd that the sender chooses; not on the wire
 };
 
 enum class BatchOutcome : uint8_t { applied = 1, duplicate = 2, gap = 3, unknown_epoch = 4, refused = 5 };

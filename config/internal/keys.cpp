@@ -8,225 +8,16 @@
 #include <numeric>
 #include <type_traits>
 
-#include "base/units.h"
+#include "config/internal/key_types.h"
 
 namespace skerry::config {
-namespace {
 
 using namespace std::chrono_literals;
-using Wrong = std::optional<std::string>;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// ---- values as TOML
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20)
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else
-      out += c;
-  }
-  return out + "\"";
-}
-
-std::string as_text(const std::string& text) { return text; }
-std::string as_text(const std::filesystem::path& path) { return path.generic_string(); }
-
-std::string show_number(double value) {
-  std::string out = fmt::format("{}", value);
-  return out.find_first_of(".e") == std::string::npos && std::isfinite(value) ? out + ".0" : out;
-}
-
-// Exactly, in the largest unit that divides it.
-std::string show_bytes(uint64_t bytes) {
-  static constexpr std::pair<const char*, int> kUnits[] = {{"GiB", 30}, {"MiB", 20}, {"KiB", 10}};
-  for (const auto& [unit, shift] : kUnits) {
-    if (bytes != 0 && bytes % (1ULL << shift) == 0) return fmt::format("{} {}", bytes >> shift, unit);
-  }
-  return fmt::format("{} B", bytes);
-}
-
-std::string show_duration(Duration duration) {
-  static constexpr std::pair<const char*, int64_t> kUnits[] = {{"d", 86'400'000'000'000}, {"h", 3'600'000'000'000},
-                                                               {"m", 60'000'000'000},     {"s", 1'000'000'000},
-                                                               {"ms", 1'000'000},         {"us", 1000}};
-  for (const auto& [unit, ns] : kUnits) {
-    if (duration.count() != 0 && duration.count() % ns == 0)
-      return fmt::format("{}{}", duration.count() / ns, unit);
-  }
-  return duration.count() == 0 ? "0s" : fmt::format("{}ns", duration.count());
-}
-
-Wrong expected(const char* what, const Value& value) {
-  return fmt::format("expected {}, found {}", what, value.kind());
-}
-
-Wrong outside(const std::string& found, const std::string& range) {
-  return fmt::format("{} is out of range: choose {}", found, range);
-}
-
-// ---- key types. `at` gives the member of the target that the key fills.
-
-template <typename T, typename At>
-Key<T> flag(std::string name, At at, std::string doc) {
-  return {std::move(name), "true or false", std::move(doc),
-          [at](const T& t) { return at(const_cast<T&>(t)) ? "true" : "false"; },
-          [at](const Value& v, T& t) -> Wrong {
-            const bool* b = v.as<bool>();
-            if (b == nullptr) return expected("true or false", v);
-            at(t) = *b;
-            return {};
-          }};
-}
-
-template <typename T, typename At>
-Key<T> whole(std::string name, At at, int64_t least, int64_t most, std::string doc) {
-  const std::string range = fmt::format("{} to {}", least, most);
-  return {std::move(name), "whole number, " + range, std::move(doc),
-          [at](const T& t) { return fmt::format("{}", at(const_cast<T&>(t))); },
-          [at, least, most, range](const Value& v, T& t) -> Wrong {
-            const int64_t* n = v.as<int64_t>();
-            if (n == nullptr) return expected("a whole number", v);
-            if (*n < least || *n > most) return outside(std::to_string(*n), range);
-            at(t) = static_cast<std::decay_t<decltype(at(t))>>(*n);
-            return {};
-          }};
-}
-
-template <typename T, typename At>
-Key<T> number(std::string name, At at, double least, double most, std::string doc) {
-  const std::string range =
-      most == kInfinity ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
-  return {std::move(name), "number, " + range, std::move(doc),
-          [at](const T& t) { return show_number(at(const_cast<T&>(t))); },
-          [at, least, most, range](const Value& v, T& t) -> Wrong {
-            double n = 0;
-            if (const double* real = v.as<double>())
-              n = *real;
-            else if (const int64_t* integer = v.as<int64_t>())
-              n = static_cast<double>(*integer);
-            else
-              return expected("a number", v);
-            if (!(n >= least && n <= most) || !std::isfinite(n)) return outside(fmt::format("{}", n), range);
-            at(t) = n;
-            return {};
-          }};
-}
-
-template <typename T, typename At>
-Key<T> bytes(std::string name, At at, uint64_t least, uint64_t most, std::string doc) {
-  const std::string range = fmt::format("{} to {}", show_bytes(least), show_bytes(most));
-  return {std::move(name), "size, " + range, std::move(doc),
-          [at](const T& t) { return quoted(show_bytes(at(const_cast<T&>(t)))); },
-          [at, least, most, range](const Value& v, T& t) -> Wrong {
-            uint64_t n = 0;
-            if (const std::string* text = v.as<std::string>()) {
-              Result<uint64_t> parsed = parse_bytes(*text);
-              if (!parsed) return parsed.error().message;
-              n = *parsed;
-            } else if (const int64_t* integer = v.as<int64_t>(); integer != nullptr && *integer >= 0) {
-              n = static_cast<uint64_t>(*integer);
-            } else {
-              return expected("a size like \"64 MiB\"", v);
-            }
-            if (n < least || n > most) return outside(show_bytes(n), range);
-            at(t) = static_cast<std::decay_t<decltype(at(t))>>(n);
-            return {};
-          }};
-}
-
-template <typename T, typename At>
-Key<T> duration(std::string name, At at, Duration least, Duration most, std::string doc) {
-  const std::string range = fmt::format("{} to {}", show_duration(least), show_duration(most));
-  return {std::move(name), "duration, " + range, std::move(doc),
-          [at](const T& t) { return quoted(show_duration(at(const_cast<T&>(t)))); },
-          [at, least, most, range](const Value& v, T& t) -> Wrong {
-            const std::string* text = v.as<std::string>();
-            if (text == nullptr) return expected("a duration like \"250ms\", \"30s\" or \"48h\"", v);
-            Result<Duration> parsed = parse_duration(*text);
-            if (!parsed) return parsed.error().message;
-            if (*parsed < least || *parsed > most) return outside(show_duration(*parsed), range);
-            at(t) = *parsed;
-            return {};
-          }};
-}
-
-using Rule = Wrong (*)(const std::string&);
-
-template <typename T, typename At>
-Key<T> text(std::string name, At at, std::string type, Rule rule, std::string doc) {
-  return {std::move(name), std::move(type), std::move(doc),
-          [at](const T& t) { return quoted(as_text(at(const_cast<T&>(t)))); },
-          [at, rule](const Value& v, T& t) -> Wrong {
-            const auto* found = v.as<std::string>();
-            if (found == nullptr) return expected("a text in quotes", v);
-            if (Wrong wrong = rule(*found)) return wrong;
-            at(t) = *found;
-            return {};
-          }};
-}
-
-template <typename T, typename At, typename Enum>
-Key<T> choice(std::string name, At at, std::vector<std::pair<std::string, Enum>> choices, std::string doc) {
-  std::vector<std::string> names;
-  std::string listed;
-  for (const auto& [choice_name, value] : choices) {
-    names.push_back(choice_name);
-    listed += (listed.empty() ? "\"" : ", \"") + choice_name + "\"";
-  }
-  return {std::move(name), "one of " + listed, std::move(doc),
-          [at, choices](const T& t) {
-            for (const auto& [choice_name, value] : choices) {
-              if (at(const_cast<T&>(t)) == value) return quoted(choice_name);
-            }
-            return quoted("");
-          },
-          [at, choices, names, listed](const Value& v, T& t) -> Wrong {
-            const std::string* found = v.as<std::string>();
-            if (found == nullptr) return expected(("one of " + listed).c_str(), v);
-            for (const auto& [choice_name, value] : choices) {
-              if (choice_name != *found) continue;
-              at(t) = value;
-              return {};
-            }
-            const std::string near = nearest(*found, names);
-            return fmt::format("'{}' is not a choice: write one of {}{}", found->substr(0, 64), listed,
-                               near.empty() ? "" : ", perhaps \"" + near + "\"");
-          }};
-}
-
-template <typename T, typename At>
-Key<T> time(std::string name, At at, bool zero_is_empty, std::string doc) {
-  return {std::move(name), "time, RFC 3339", std::move(doc),
-          [at, zero_is_empty](const T& t) {
-            const int64_t ns = at(const_cast<T&>(t));
-            return quoted(zero_is_empty && ns == 0 ? "" : format_time(ns));
-          },
-          [at, zero_is_empty](const Value& v, T& t) -> Wrong {
-            const std::string* found = v.as<std::string>();
-            if (found == nullptr) return expected("a time in quotes like \"2026-11-23T08:04:16Z\"", v);
-            if (zero_is_empty && found->empty()) {
-              at(t) = 0;
-              return {};
-            }
-            Result<int64_t> parsed = parse_time(*found);
-            if (!parsed) return parsed.error().message;
-            at(t) = *parsed;
-            return {};
-          }};
-}
 
 Wrong any_path(const std::string& path) {
   if (path.size() > 4096) return "a path has at most 4096 bytes";
   if (path.find('\0') != std::string::npos) return "a path has no zero byte";
   return {};
-}
-
-Wrong some_path(const std::string& path) {
-  if (path.empty()) return "a path is needed here, it is empty";
-  return any_path(path);
 }
 
 // Towards the hub, in tags and as a folder's name.
@@ -248,6 +39,13 @@ Wrong printable(const std::string& name) {
   return {};
 }
 
+namespace {
+
+Wrong some_path(const std::string& path) {
+  if (path.empty()) return "a path is needed here, it is empty";
+  return any_path(path);
+}
+
 Wrong stream_pattern(const std::string& name) {
   if (name.empty()) return "a stream's name is needed: write e.g. \"imu\", or \"*\" for all";
   const size_t star = name.find('*');
@@ -263,6 +61,18 @@ Wrong ip_address(const std::string& address) {
     return {};
   return fmt::format("'{}' is not an IP address: write e.g. \"127.0.0.1\", or \"0.0.0.0\" for all interfaces",
                      address.substr(0, 64));
+}
+
+// "address:port" with an IP address; empty: none.
+Wrong tcp_endpoint(const std::string& endpoint) {
+  if (endpoint.empty()) return {};
+  const size_t colon = endpoint.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : endpoint.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
+  std::string address = endpoint.substr(0, colon);
+  if (address.size() > 1 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
+  if (digits && std::stoi(port) <= 65535 && !ip_address(address)) return {};
+  return fmt::format("'{}' is not an address with a port: write e.g. \"127.0.0.1:8472\"", endpoint.substr(0, 64));
 }
 
 // http://host[:port][/path]
@@ -351,13 +161,9 @@ Key<T> conditions(std::string name, At at, std::string doc) {
           }};
 }
 
-// The member of a target, as a function of it. Only for this table.
-#define AT(member) \
-  [](auto& c) -> auto& { return c.member; }
 #define IN(options_type, member) \
   [](SourceConfig & c) -> auto& { return std::get<plugins::options_type>(c.options).member; }
 
-constexpr uint64_t KiB = 1 << 10, MiB = 1 << 20, GiB = 1ULL << 30;
 using C = Config;
 using S = SourceConfig;
 constexpr const char* kFolder = "folder, relative to data_dir";
@@ -381,6 +187,13 @@ std::vector<Section<Config>> make_sections() {
     whole<C>("connections_max", AT(node.http.connections_max), 1, 100'000, "Further connections are refused with 503."),
     whole<C>("threads", AT(node.http.threads), 1, 64, "Requests that are handled at the same time."),
   }});
+  out.push_back({"zeromq", "Inference over ZeroMQ, for callers in a control loop. There is no authentication: whoever reaches it may ask.", {
+    flag<C>("enabled", AT(node.zmq.enabled), "Whether to listen at all."),
+    text<C>("ipc", AT(node.zmq.ipc), kFolder, any_path, "Socket file for callers on this machine; empty: none."),
+    text<C>("tcp", AT(node.zmq.tcp), "address:port", tcp_endpoint, "E.g. \"127.0.0.1:8472\"; empty: none."),
+    bytes<C>("message_max", AT(node.zmq.message_bytes_max), 1 * KiB, 1 * GiB, "A peer that sends a larger frame is cut off."),
+    whole<C>("messages_max", AT(node.zmq.messages_max), 1, 1'000'000, "That wait per peer and direction."),
+  }});
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
     duration<C>("sync_interval", AT(storage.sync_interval), 1ms, 1h, "How much of a stream with durability \"interval\" a power cut may take."),
@@ -399,6 +212,12 @@ std::vector<Section<Config>> make_sections() {
     text<C>("torch_runtime", AT(inference.torch_runtime), kProgram, any_path, "libskerry_torch_runtime.so; empty: beside the program."),
     bytes<C>("package_max", AT(inference.package_bytes_max), 1 * KiB, 64 * GiB, "Larger model packages are refused."),
     whole<C>("batch_max", AT(inference.batch_max), 1, 65536, "Rows of the first dimension in one inference request."),
+    whole<C>("threads", AT(inference.threads), 1, 64, "That answer requests which had to wait for a busy model; one that meets an idle model does not wait for them."),
+    whole<C>("instances", AT(inference.queue.instances), 1, 64, "Requests that one model answers at the same time; further ones wait."),
+    whole<C>("queue_max", AT(inference.queue.queue_max), 0, 100'000, "Requests that wait for one model; further ones are refused with 503."),
+    whole<C>("together_max", AT(inference.queue.together_max), 1, 65536, "Rows of waiting requests that are answered together (dynamic batching); 1: each alone."),
+    duration<C>("batch_delay", AT(inference.queue.batch_delay), 0s, 10s, "Every request waits up to this long for others to be answered with; 0s: none waits for that."),
+    duration<C>("timeout", AT(inference.queue.timeout), 1ms, 1h, "A request that names no timeout is refused when its answer is not there by then."),
   }});
   out.push_back({"learning", "Fine-tuning on the node, from its own labels.", {
     flag<C>("enabled", AT(learning.enabled), "Whether to train at all."),
@@ -426,6 +245,7 @@ std::vector<Section<Config>> make_sections() {
     duration<C>("backoff_min", AT(sync.backoff_min), 1ms, 24h, "After a failure, wait at least this long ..."),
     duration<C>("backoff_max", AT(sync.backoff_max), 1ms, 24h * 7, "... and at most this long, growing in between."),
     duration<C>("probe_interval", AT(sync.probe_interval), 100ms, 24h, "Says hello when there is nothing to send."),
+    text<C>("policy_file", AT(sync.policy_file), "file, relative to this one", any_path, "A file with the policy alone, watched for changes: it takes the place of the policy below. Empty: none."),
   }});
   out.push_back({"log", "Lines for people, on the standard error output.", {
     choice<C>("level", AT(log.level),
@@ -499,9 +319,26 @@ const Section<storage::StreamRule>& stream_section() {
     duration<R>("retention", AT(retention), 0s, 24h * 36500, "Records go when they are this old; 0s: never."),
     bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Disk for all streams of this rule together; 0 B: no quota."),
     choice<R>("on_full", AT(on_full),
-              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
-              "What happens when the quota is full: new records are refused, the oldest go, or new ones are dropped. What is lost stands in the loss ledger."),
-    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take what the hub does not have yet. If not, new records are refused instead."),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}, {"roll_up", OnFull::roll_up}},
+              "What happens when the quota is full: new records are refused, the oldest go, new ones are dropped, or the oldest are rolled up: "
+              "minimum, maximum, mean and count of every second are kept, then of every minute, then of every hour. What is lost stands in the loss ledger."),
+    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take, or roll up, what the hub does not have yet. If not, new records are refused instead."),
+  }};
+  // clang-format on
+  return section;
+}
+
+const Section<storage::OutboxRule>& outbox_section() {
+  using R = storage::OutboxRule;
+  using storage::OutboxClass;
+  const std::vector<std::pair<std::string, OutboxClass>> classes = {
+      {"alarm", OutboxClass::alarm},         {"label", OutboxClass::label},     {"model", OutboxClass::model},
+      {"telemetry", OutboxClass::telemetry}, {"backlog", OutboxClass::backlog}, {"diagnostics", OutboxClass::diagnostics}};
+  // clang-format off
+  static const Section<R> section{"storage.outbox", "Rules for what waits for the hub, per class. Without any, everything waits until the hub has it.", {
+    choice<R>("class", AT(outbox_class), classes, "Which entries: records and predictions are telemetry."),
+    duration<R>("ttl", AT(ttl), 0s, 24h * 36500, "What has waited this long is dropped: the hub is told how much, and the loss ledger has it; 0s: never."),
+    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes: beyond it the oldest is dropped; 0 B: no quota. Records stay in their stream."),
   }};
   // clang-format on
   return section;

@@ -34,6 +34,7 @@ inline const std::vector<std::string> kSourceTypes = {"host", "replay", "simulat
 
 const std::vector<Section<Config>>& sections();
 const Section<storage::StreamRule>& stream_section();
+const Section<storage::OutboxRule>& outbox_section();
 const Section<SourceConfig>& source_section(SourceType type);
 SourceConfig default_source(SourceType type);
 

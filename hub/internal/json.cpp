@@ -90,6 +90,7 @@ json to_json(uint64_t epoch, const storage::OutboxItem& item, size_t& cells_max)
     case storage::EntryKind::label: status = add_label(out, item); break;
     case storage::EntryKind::model_delta: status = add_delta(out, item); break;
     case storage::EntryKind::model_event: out["text"] = item.payload.substr(0, 65536); break;
+    case storage::EntryKind::lost: break;
   }
   if (!status.ok()) out.update({{"quarantined", true}, {"error", status.error().message}});
   return out;

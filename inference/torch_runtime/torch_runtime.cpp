@@ -72,8 +72,9 @@ std::optional<at::ScalarType> scalar_type(uint8_t type) {
       return at::kBool;
     case DataType::fp64:
       return at::kDouble;
+    default:
+      return std::nullopt;
   }
-  return std::nullopt;
 }
 
 std::optional<DataType> data_type(at::ScalarType type) {

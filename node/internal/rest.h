@@ -37,7 +37,10 @@ class HttpCounters {
   std::atomic<uint64_t> inference_ns_{0};
 };
 
-void add_inference_routes(http::Router& router, Node& node, HttpCounters& counters);  // /v2
+void add_inference_routes(http::Router& router, Node& node, HttpCounters& counters);  // /v2/health, /v2/models
+void add_inference_stats_routes(http::Router& router, Node& node);
+void add_repository_routes(http::Router& router, Node& node);                         // /v2/repository
+http::DirectHandler make_direct_inference(Node& node, HttpCounters& counters);        // POST .../infer, when it is small
 void add_write_routes(http::Router& router, Node& node);                              // /write, /api/v2/write
 void add_label_routes(http::Router& router, Node& node);
 void add_query_routes(http::Router& router, Node& node);                              // streams, predictions
@@ -54,6 +57,7 @@ inline constexpr const char* kQueryParameters[] = {"series", "name",   "from",  
 inline constexpr size_t kSmallBodyBytesMax = 1 << 20;
 inline constexpr size_t kJsonDepthMax = 32;
 inline constexpr const char* kSoftware = "skerry 0.1.0";
+inline constexpr const char* kPlatform = "pytorch_torchscript";
 
 // A small body as JSON, which must be an object. Bounded in size and depth. Error: invalid, naming the place where known.
 Result<nlohmann::json> parse_object(std::string_view body);

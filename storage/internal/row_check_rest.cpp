@@ -161,13 +161,17 @@ Status RowCheck::outbox_row(std::string_view key, std::string_view value) {
   const bool known = state_rows_.contains(key::outbox_class(c));
   const ClassState& state = state_.of(c);
   ClassSeen& seen = classes_[number];
+  const uint64_t gone = std::max(state.trimmed_seq, state_.dropped_of(c).upto_seq);  // up to here no row has to be
   if (known && seq <= state.trimmed_seq) return bad_row(kOutbox, key, value, DamageKind::row, "it was acknowledged and removed");
+  if (known && state_.dropped_of(c).find(seq) != nullptr) return bad_row(kOutbox, key, value, DamageKind::row, "it was dropped by rule and removed");
   auto row = decode_row(value);
   if (!row.ok()) return bad_row(kOutbox, key, value, DamageKind::row, row.error().message);  // its number is filled later
   const uint64_t newest = known ? std::max(state.last_seq, seen.last_seq) : seen.any ? seen.last_seq : seq;
   if (seq > newest && seq - newest > kSeqLeapMax) return bad_row(kOutbox, key, value, DamageKind::row, "its number is far from all others");
 
-  const uint64_t expected = seen.any ? seen.last_seq + 1 : known ? state.trimmed_seq + 1 : seq;
+  // Acknowledged entries that wait for their grace to end may lie before what was dropped.
+  uint64_t expected = seen.any ? seen.last_seq + 1 : known ? state.trimmed_seq + 1 : seq;
+  if (known && expected <= gone) expected = std::min(seq, gone + 1);
   OutboxRow filler;
   filler.queued_ns = row->queued_ns;
   filler.bytes_before = seen.any ? seen.bytes_end : row->bytes_before;
@@ -190,10 +194,10 @@ Status RowCheck::end_outbox() {
     const ClassState& state = state_.of(c);
     ClassSeen& seen = classes_[static_cast<size_t>(c)];
     if (!state_rows_.contains(key::outbox_class(c))) continue;
-    const uint64_t last = seen.any ? seen.last_seq : state.trimmed_seq;
+    const uint64_t last = std::max({seen.any ? seen.last_seq : 0, state.trimmed_seq, state_.dropped_of(c).upto_seq});
     if (last >= state.last_seq) continue;
     OutboxRow filler;
-    filler.bytes_before = seen.any ? seen.bytes_end : state.acked_bytes;
+    filler.bytes_before = std::max(seen.any ? seen.bytes_end : state.acked_bytes, state_.dropped_of(c).upto_bytes);
     SKERRY_TRY(fill_outbox(c, last + 1, state.last_seq + 1, filler, DamageKind::outbox_hole, "lost"));
     seen.bytes_end = std::max(seen.bytes_end, state.queued_bytes);
     seen.last_seq = state.last_seq;

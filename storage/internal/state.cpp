@@ -47,6 +47,13 @@ Status load_class(std::string_view key, Reader in, State& state) {
   return {};
 }
 
+Status load_dropped(std::string_view key, std::string_view body, State& state) {
+  const uint8_t number = key.size() == 2 ? static_cast<uint8_t>(key[1]) : 0;
+  if (number == 0 || number >= state.dropped.size()) return broken("dropped outbox entries");
+  SKERRY_ASSIGN(state.dropped[number], decode_dropped(body));
+  return {};
+}
+
 Status load_series(std::string_view key, Reader in, std::map<uint32_t, SeriesState>& by_id) {
   Reader id(key.substr(1));
   SeriesState s;
@@ -89,13 +96,9 @@ std::string key_model(Reader& key) {
 
 // In key order losses come before the series that they name.
 Status load_loss(std::string_view row_key, std::string_view body, State& state) {
-  Reader key(row_key.substr(1));
-  LossKey at;
-  at.series = __builtin_bswap32(key.fixed32());
-  at.reason = static_cast<LossReason>(key.u8());
-  at.from_ns = key.key_time();
-  if (!key.done()) return broken("loss");
+  SKERRY_ASSIGN(const LossKey at, loss_row_at(row_key));
   SKERRY_ASSIGN(state.losses[at], decode_loss(body, "", at.reason));
+  state.losses[at].resolution_ns = at.resolution_ns;
   return {};
 }
 
@@ -211,6 +214,8 @@ Status StateLoader::add(std::string_view key, std::string_view value) {
       return load_counters(in, state_);
     case 'o':
       return load_class(key, in, state_);
+    case 'd':
+      return load_dropped(key, body, state_);
     case 's':
       return load_series(key, in, by_id_);
     case 't':
@@ -230,6 +235,10 @@ Status StateLoader::add(std::string_view key, std::string_view value) {
 
 State StateLoader::finish() {
   for (auto& [at, loss] : state_.losses) {
+    if (at.series > kClassLosses && at.series - kClassLosses < state_.classes.size()) {
+      loss.outbox_class = static_cast<OutboxClass>(at.series - kClassLosses);
+      continue;
+    }
     auto found = by_id_.find(at.series);
     loss.series = found != by_id_.end() ? found->second.series.text() : fmt::format("recovered-{}", at.series);  // as fsck names it
   }

@@ -13,6 +13,7 @@
 
 #include "base/records.h"
 #include "storage/internal/database.h"
+#include "storage/internal/dropped.h"
 #include "storage/internal/losses.h"
 #include "storage/internal/producers.h"
 #include "storage/types.h"
@@ -47,6 +48,7 @@ struct SeriesState {
   // Not in a row: counted from the families after a start, by and by (Survey).
   bool surveyed = false;
   Extents head, sealed;
+  std::array<uint64_t, 3> rolled_bytes{};  // of sealed, by level from 1 on (internal/rolled.h)
 
   int field(std::string_view name) const;  // index, or -1
 };
@@ -54,7 +56,7 @@ struct SeriesState {
 struct ClassState {
   uint64_t last_seq = 0, acked_seq = 0, trimmed_seq = 0;
   uint64_t queued_bytes = 0, acked_bytes = 0;  // of all entries ever
-  int64_t oldest_ns = 0;                       // queue time of entry acked_seq + 1; not in the row, read at start
+  int64_t oldest_ns = 0;                       // queue time of the oldest that waits; not in the row, read at start
 };
 
 struct Counters {
@@ -68,6 +70,7 @@ struct State {
   uint64_t epoch = 0;
   std::map<std::string, SeriesState> series;  // by Series::text()
   std::array<ClassState, 7> classes;          // by number of the class
+  std::array<Dropped, 7> dropped;             // so too
   Counters counters;
   std::map<ScoreKey, LiveScore> scores;
   std::map<ExampleClass, uint64_t> examples;
@@ -77,6 +80,10 @@ struct State {
 
   ClassState& of(OutboxClass c) { return classes[static_cast<size_t>(c)]; }
   const ClassState& of(OutboxClass c) const { return classes[static_cast<size_t>(c)]; }
+  Dropped& dropped_of(OutboxClass c) { return dropped[static_cast<size_t>(c)]; }
+  const Dropped& dropped_of(OutboxClass c) const { return dropped[static_cast<size_t>(c)]; }
+  // The oldest entry that waits for the hub; one above the newest when none does.
+  uint64_t oldest_waiting(OutboxClass c) const { return std::max(of(c).acked_seq, dropped_of(c).upto_seq) + 1; }
 };
 
 std::string encode_identity(uint64_t epoch);

@@ -108,7 +108,9 @@ Status RowCheck::check_classes() {
     bool changed = false;
     if (seen.any && !there) {
       wrong_state(name, "lost: what is left counts as not acknowledged");
-      s.trimmed_seq = s.acked_seq = seen.first_seq - 1;
+      const Dropped& dropped = state_.dropped_of(c);
+      const uint64_t first = dropped.stretches.empty() ? seen.first_seq : std::min(seen.first_seq, dropped.stretches.front().first_seq);
+      s.trimmed_seq = s.acked_seq = first - 1;
       s.acked_bytes = seen.bytes_before_first;
       changed = true;
     }
@@ -123,6 +125,10 @@ Status RowCheck::check_classes() {
       s.acked_seq = std::min(s.acked_seq, s.last_seq);
       s.trimmed_seq = std::min(s.trimmed_seq, s.acked_seq);
       changed = true;
+    }
+    if (state_.dropped_of(c).upto_seq > s.last_seq) {
+      wrong_state(name, "more was dropped than queued: that it was dropped is forgotten");
+      SKERRY_TRY(sink_.put(kMeta, key::outbox_dropped(c), encode_dropped({})));
     }
     if (changed) s.acked_bytes = std::min(s.acked_bytes, s.queued_bytes);
     if (changed) SKERRY_TRY(sink_.put(kMeta, key::outbox_class(c), encode_class(s)));

@@ -16,13 +16,15 @@
 //   default   'i'                                              identity and format of the store
 //             'c'                                              next ids
 //             'o' | class                                      state of an outbox class
+//             'd' | class                                      what it lost (internal/dropped.h); no row: nothing
 //             's' | series id                                  series and its fields
 //             't' | series id                                  series' counts and times
 //             'v' | model | version                            live score
 //             'x' | model | role | class                       number of examples
 //             'n' | name                                       note
 //             'p' | id of the producer                         its last number (internal/producers.h)
-//             'l' | series id | reason | from                  loss (internal/losses.h)
+//             'l' | series id | reason | from                  loss (internal/losses.h); of an outbox class: kClassLosses + class;
+//                                                              of what was rolled up: | resolution
 //
 // A generation is what was sealed at one moment. It comes first in the key, so that the tables of two generations never overlap: RocksDB
 // moves them from level to level without ever writing them again, and one whose chunks are all gone is deleted as a file.
@@ -119,6 +121,7 @@ inline std::string version(std::string_view model, uint32_t version) { return bu
 inline std::string identity() { return "i"; }
 inline std::string counters() { return "c"; }
 inline std::string outbox_class(OutboxClass c) { return build(letter('o'), u8(static_cast<uint8_t>(c))); }
+inline std::string outbox_dropped(OutboxClass c) { return build(letter('d'), u8(static_cast<uint8_t>(c))); }
 inline std::string series(uint32_t id) { return build(letter('s'), u32(id)); }
 inline std::string series_totals(uint32_t id) { return build(letter('t'), u32(id)); }
 inline std::string score(std::string_view model, uint32_t version) {

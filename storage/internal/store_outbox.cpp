@@ -6,6 +6,15 @@
 #include "storage/sample_block.h"
 
 namespace skerry::storage::internal {
+namespace {
+
+constexpr uint64_t kReadPiece = 65536;  // entries per read: with payloads far fewer, where all are lost it bounds the time
+
+bool continues(const OutboxItem& lost, const OutboxItem& next) {
+  return lost.kind == EntryKind::lost && next.kind == EntryKind::lost && lost.reason == next.reason && lost.records <= UINT32_MAX - next.records;
+}
+
+}  // namespace
 
 Result<OutboxRow> StoreImpl::outbox_row(OutboxClass outbox_class, uint64_t seq) const {
   SKERRY_ASSIGN(std::string bytes, db_->get(kOutbox, key::outbox(outbox_class, seq)));
@@ -42,8 +51,31 @@ Result<std::string> StoreImpl::payload_of(OutboxRow& row) {
   return fail(Code::corrupt, "an outbox entry refers to nothing known");
 }
 
-// What cannot be read any more is offered as an empty block, so that the sequence stays whole and the hub can go on.
+// The rule that took records of a series, as the ledger tells it.
+LossReason StoreImpl::why_lost(const OutboxRow& row) const {
+  std::shared_lock lock(state_mutex_);
+  auto known = state_.series.find(row.subject);
+  if (known == state_.series.end() || row.data.size() < sizeof(uint32_t) + sizeof(int64_t)) return LossReason::quota;
+  const int64_t first_ns = Reader(std::string_view(row.data).substr(sizeof(uint32_t))).key_time();
+  const int64_t last_ns = first_ns + static_cast<int64_t>(row.span_ns);
+  for (auto at = state_.losses.lower_bound({known->second.id}); at != state_.losses.end() && at->first.series == known->second.id; ++at) {
+    if (at->second.range.from_ns <= last_ns && at->second.range.to_ns > first_ns) return at->first.reason;
+  }
+  return LossReason::quota;
+}
+
+// Gone since the reader looked, or long ago and only a reader who goes back asks for it.
+std::optional<OutboxItem> StoreImpl::dropped_item(OutboxClass outbox_class, uint64_t seq) const {
+  std::shared_lock lock(state_mutex_);
+  const Dropped& dropped = state_.dropped_of(outbox_class);
+  if (const DroppedStretch* stretch = dropped.find(seq)) return lost_item(seq, *stretch);
+  return std::nullopt;
+}
+
+// What cannot be read any more is offered as an empty block, so that the sequence stays whole and the hub can go on; what is gone by
+// rule as lost.
 OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
+  if (auto dropped = dropped_item(outbox_class, seq)) return *dropped;
   OutboxItem item;
   item.seq = seq;
   auto row = outbox_row(outbox_class, seq);
@@ -59,10 +91,12 @@ OutboxItem StoreImpl::resolve(OutboxClass outbox_class, uint64_t seq) {
     return item;
   }
   // Samples that are not found were dropped by rule: the loss ledger has them.
-  if (!row.ok() || row->kind != EntryKind::samples || payload.error().code != Code::not_found) {
-    damage_.found(key::outbox(outbox_class, seq),
-                  fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq, payload.error().message));
+  if (row.ok() && row->kind == EntryKind::samples && payload.error().code == Code::not_found) {
+    return lost_item(seq, {seq, seq, row->records, why_lost(*row), row->queued_ns});
   }
+  if (auto dropped = dropped_item(outbox_class, seq)) return *dropped;
+  damage_.found(key::outbox(outbox_class, seq),
+                fmt::format("outbox entry {} {}: {}", to_string(outbox_class), seq, payload.error().message));
   if (!row.ok() || row->kind != EntryKind::samples) item.subject = "damaged";
   item.kind = EntryKind::samples;
   item.records = 0;
@@ -88,12 +122,18 @@ Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class,
   if (from_seq > last) return items;
   // What the hub has seen must not be un-happened by a power cut: its sequence numbers would be given out again.
   SKERRY_TRY(sync(sync_.written()));
-  uint64_t bytes = 0;
-  for (uint64_t seq = from_seq; seq <= last; ++seq) {
+  uint64_t bytes = 0, looked = 0;
+  for (uint64_t seq = from_seq; seq <= last && looked < kReadPiece; ++looked) {
     OutboxItem item = resolve(outbox_class, seq);
+    seq = item.end_seq() + 1;
     bytes += item.payload.size();
     if (!items.empty() && bytes > bytes_max) break;
-    items.push_back(std::move(item));
+    if (!items.empty() && continues(items.back(), item)) {
+      items.back().last_seq = item.last_seq;
+      items.back().records += item.records;
+    } else {
+      items.push_back(std::move(item));
+    }
   }
   return items;
 }
@@ -111,9 +151,12 @@ Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
   if (seq <= s.acked_seq) return {};
   SKERRY_TRY(healthy());
   auto row = outbox_row(outbox_class, seq);
+  const Dropped& dropped = state_.dropped_of(outbox_class);
   if (seq == s.last_seq) {
     s.acked_bytes = s.queued_bytes;
     s.oldest_ns = 0;
+  } else if (seq <= dropped.upto_seq) {  // what waits does not change
+    s.acked_bytes = seq == dropped.upto_seq ? std::max(s.acked_bytes, dropped.upto_bytes) : s.acked_bytes;
   } else {
     // A damaged row only costs the exactness of two figures.
     const uint64_t waiting = s.queued_bytes - s.acked_bytes;
@@ -157,8 +200,8 @@ std::vector<OutboxStatus> StoreImpl::outbox_status() const {
     status.outbox_class = c;
     status.last_seq = s.last_seq;
     status.acked_seq = s.acked_seq;
-    status.entries = s.last_seq - s.acked_seq;
-    status.bytes = s.queued_bytes - s.acked_bytes;
+    status.entries = s.last_seq + 1 - state_.oldest_waiting(c);
+    status.bytes = s.queued_bytes - std::min(s.queued_bytes, std::max(s.acked_bytes, state_.dropped_of(c).upto_bytes));
     status.oldest_ns = status.entries == 0 ? 0 : s.oldest_ns;
     out.push_back(status);
   }

@@ -2,6 +2,7 @@
 
 #include "storage/internal/block_codec.h"
 #include "storage/internal/block_scan.h"
+#include "storage/internal/rolled.h"
 #include "storage/internal/store_impl.h"
 
 namespace skerry::storage::internal {
@@ -89,6 +90,7 @@ void StoreImpl::trim() {
       // One by one: RocksDB 7.8 aborts when a table of nothing but range deletions cannot be written. An entry is put once, so a single
       // deletion and the entry vanish together the first time they meet.
       for (uint64_t seq = s.trimmed_seq + 1; seq <= upto; ++seq) {
+        if (state_.dropped_of(acked.outbox_class).find(seq) != nullptr) continue;  // its row is gone
         batch.SingleDelete(db_->family(kOutbox), key::outbox(acked.outbox_class, seq));
       }
       s.trimmed_seq = upto;
@@ -101,6 +103,7 @@ void StoreImpl::trim() {
   acked_ = std::move(waiting);
   std::unique_lock state_lock(state_mutex_);
   state_.classes = classes;
+  for (OutboxClass c : kOutboxClasses) state_.dropped_of(c).forget(state_.of(c).trimmed_seq);
 }
 
 // What lies in the head and in chunks from before this start. New blocks were counted when they were written; nothing is sealed or
@@ -109,6 +112,7 @@ Status StoreImpl::survey() {
   for (uint64_t counted = 0; counted < kSurveyPiece && !unsurveyed_.empty();) {
     const auto& [text, id] = unsurveyed_.back();
     Extents head, sealed;
+    std::array<uint64_t, 3> rolled_bytes{};
     BlockScan blocks(*db_, damage_, kHead, id, INT64_MIN, INT64_MAX);
     for (; blocks.valid(); blocks.next()) {
       auto header = peek_block(blocks.bytes());
@@ -118,7 +122,11 @@ Status StoreImpl::survey() {
     BlockScan chunks(*db_, damage_, kIndex, id, INT64_MIN, INT64_MAX);
     for (; chunks.valid(); chunks.next()) {
       auto row = decode_sealed_row(chunks.bytes());
-      if (row.ok()) sealed.add({row->blocks.back().end_row, row->chunk_bytes + chunks.bytes().size(), 1, chunks.first_ns()});
+      if (!row.ok()) continue;
+      sealed.add({row->blocks.back().end_row, row->chunk_bytes + chunks.bytes().size(), 1, chunks.first_ns()});
+      const auto header = read_chunk_header(row->header, row->chunk_bytes);
+      const auto resolution_ns = header.ok() ? resolution_of(*header) : Result<int64_t>(header.error());
+      if (resolution_ns.ok() && *resolution_ns > 0) rolled_bytes[level_of(*resolution_ns) - 1] += row->chunk_bytes + chunks.bytes().size();
     }
     SKERRY_TRY(Status(blocks.status()));
     SKERRY_TRY(Status(chunks.status()));
@@ -128,6 +136,7 @@ Status StoreImpl::survey() {
     SeriesState& s = state_.series.at(text);
     s.head.add(head);
     s.sealed.add(sealed);
+    for (size_t i = 0; i < rolled_bytes.size(); ++i) s.rolled_bytes[i] += rolled_bytes[i];
     s.surveyed = true;
     unsurveyed_.pop_back();
   }
@@ -214,6 +223,7 @@ Status StoreImpl::seal() {
 void StoreImpl::tend_records() {
   std::unique_lock lock(upkeep_mutex_, std::try_to_lock);
   if (!lock || !survey().ok()) return;
+  tend_outbox();
   tend_space();
   if (!seal_due()) return;
   uint64_t head_bytes = 0;

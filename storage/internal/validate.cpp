@@ -7,7 +7,6 @@
 namespace skerry::storage::internal {
 namespace {
 
-constexpr int64_t kClockPlausibleNs = 1'577'836'800'000'000'000;  // 2020-01-01: a clock before it was never set
 
 Status check_text(const char* what, std::string_view text, size_t bytes_max) {
   if (text.size() <= bytes_max) return {};

@@ -14,6 +14,7 @@ inline constexpr size_t kBlocksPerEffectMax = 65536;
 inline constexpr size_t kBytesPerEffectMax = 256 << 20;
 inline constexpr size_t kSeriesMax = 65536;  // all are in memory
 inline constexpr size_t kFieldsPerSeriesMax = 1024;
+inline constexpr int64_t kClockPlausibleNs = 1'577'836'800'000'000'000;  // 2020-01-01: a clock before it was never set
 
 // Error: invalid, naming the thing and the remedy.
 Status validate(const Effect& effect, const Options& options, int64_t now_ns);

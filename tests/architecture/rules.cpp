@@ -60,15 +60,15 @@ const std::vector<Place> kPlaces = {
     // Sizes of chunks are compared with zstd's own.
     {"zstd", {"zstd.h"}, {"sync/wire.cpp", "storage/", "tests/support/sensor_data.cpp"}},
     // The test makes the bodies that the node unpacks.
-    {"zlib", {"zlib.h"}, {"node/gunzip.cpp", "tests/node/gunzip_test.cpp"}},
+    {"zlib", {"zlib.h"}, {"node/content_coding.cpp", "tests/node/content_coding_test.cpp"}},
     {"simdjson", {"simdjson.h"}, {"node/"}},
     {"spdlog", {"spdlog/"}, {"base/log.cpp"}},
     {"CLI11", {"CLI/"}, {"node/cli/", "node/skerryd_main.cpp", "hub/hub_main.cpp", "learning/worker/"}},
     {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp"}},
-    {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/"}},
+    {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/zmq_api.cpp", "tests/node/zmq_api_test.cpp", "tests/bench/serving"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
-    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {}},
+    {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {"inference/plan/onednn.cpp"}},
     {"libpqxx", {"pqxx/"}, {}},
     {"libmosquitto", {"mosquitto.h", "mosquittopp.h"}, {}},
     {"libmodbus", {"modbus/", "modbus.h"}, {}},

@@ -76,6 +76,12 @@ durability = "batch"
 [[storage.stream]]
 name = "*"
 sync = false
+[[storage.outbox]]
+class = "alarm"
+ttl = "30d"
+[[storage.outbox]]
+class = "diagnostics"
+quota = "1 MiB"
 [inference]
 models = "packages"
 torch_runtime = "lib/runtime.so"
@@ -103,6 +109,10 @@ json = true
   CHECK(c.storage.streams[0].durability == storage::Durability::batch);
   CHECK(c.storage.streams[0].sync);
   CHECK_FALSE(c.storage.streams[1].sync);
+  REQUIRE(c.storage.outbox.size() == 2);
+  CHECK(c.storage.outbox[0].outbox_class == storage::OutboxClass::alarm);
+  CHECK(c.storage.outbox[0].ttl == 24h * 30);
+  CHECK(c.storage.outbox[1].quota_bytes == 1 << 20);
   CHECK(c.inference.models == "/srv/skerry/packages");
   CHECK(c.inference.torch_runtime == "etc/lib/runtime.so");
   CHECK(c.learning.jobs == "/srv/skerry/jobs");
@@ -262,6 +272,9 @@ TEST_CASE("config: keys that contradict each other are found") {
              Contains("comes after \"*\", so it never applies: move it up"));
   CHECK_THAT(complaint("[[storage.stream]]\nname = \"a*b\"\n"), Contains("'*' may only stand at the end"));
   CHECK_THAT(complaint("[[storage.stream]]\nsync = false\n"), Contains("'name' is missing"));
+  CHECK_THAT(complaint("[[storage.outbox]]\nttl = \"1h\"\n"), Contains("'class' is missing"));
+  CHECK_THAT(complaint("[[storage.outbox]]\nclass = \"alarm\"\n[[storage.outbox]]\nclass = \"alarm\"\n"),
+             Contains("node.toml:4:9: a second rule for this class"));
   CHECK_THAT(complaint("[[source]]\ntype = \"host\"\n[[source]]\ntype = \"host\"\n"),
              Contains("node.toml:3:1: two sources are named 'host'"));
   CHECK_THAT(complaint("[[source]]\ntype = \"replay\"\n"), Contains("'path' is missing"));

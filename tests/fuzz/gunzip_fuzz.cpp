@@ -1,6 +1,6 @@
 // Any bytes as a packed body: refused, or unpacked to no more than was allowed.
 #include "base/check.h"
-#include "node/internal/gunzip.h"
+#include "node/internal/content_coding.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace skerry;

@@ -80,7 +80,8 @@ class RestFixture {
     auto node = node::Node::open(config, node_seams(clock_));
     if (!node.ok()) FAIL(node.error().message);
     node_ = std::move(node).value();
-    auto server = http::Server::open({}, node::make_handler(*node_));
+    auto handlers = node::make_handlers(*node_);
+    auto server = http::Server::open({}, handlers.all, handlers.direct);
     if (!server.ok()) FAIL(server.error().message);
     server_ = std::move(server).value();
     thread_ = std::thread([this] { server_->run(); });
@@ -89,6 +90,7 @@ class RestFixture {
   ~RestFixture() {
     server_->stop();
     thread_.join();
+    node_->scheduler().stop();
   }
 
   std::string url() const { return fmt::format("http://127.0.0.1:{}", server_->port()); }

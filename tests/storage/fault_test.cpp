@@ -5,53 +5,20 @@
 
 #include "storage/sample_block.h"
 #include "storage/store.h"
+#include "tests/storage/machine.h"
 #include "tests/storage/make.h"
-#include "tests/support/fault_fs.h"
-#include "tests/support/sim_clock.h"
-#include "tests/support/temp_dir.h"
 
 using namespace skerry;
 using namespace skerry::storage;
 using namespace skerry::storage::test;
 using skerry::test::FaultFs;
 using skerry::test::flip_bit;
-using skerry::test::SimClock;
-using skerry::test::TempDir;
 
 namespace {
 
-struct Machine {
-  TempDir folder;
-  SimClock clock;
-  FaultFs disk;
-  Options options;
-  std::unique_ptr<Store> store;
-
-  Machine() {
-    options.path = folder / "store";
-    options.file_system = disk.file_system();
-    options.write_buffer_bytes = 64 << 10;
-    options.streams = {{"*", Durability::batch, true}};
-    start();
-  }
-  Result<std::unique_ptr<Store>> open() { return Store::open(options, clock); }
-  void start() {
-    auto opened = open();
-    INFO((opened.ok() ? "" : opened.error().message));
-    REQUIRE(opened.ok());
-    store = std::move(*opened);
-  }
-  void power_cut() {
-    disk.cut_power();
-    store.reset();
-    disk.restore_power();
-    start();
-  }
-  Result<Receipt> put(int64_t time, double value) {
-    Effect effect;
-    effect.batches.push_back(values("m", {{time, value}}));
-    return store->commit(effect);
-  }
+struct Faulty : Machine {
+  Faulty() : Machine({{"*", Durability::batch, true}}, 64 << 10) {}
+  Result<Receipt> put(int64_t time, double value) { return Machine::put(values("m", {{time, value}})); }
   std::vector<std::filesystem::path> files(const std::string& extension) const {
     std::vector<std::filesystem::path> out;
     for (const auto& entry : std::filesystem::directory_iterator(options.path)) {
@@ -64,7 +31,7 @@ struct Machine {
 }  // namespace
 
 TEST_CASE("fault: a full disk answers exhausted, reads go on, and commits resume when there is space") {
-  Machine m;
+  Faulty m;
   const int64_t t = m.clock.now_ns();
   Random random(Catch::rngSeed());
   int next = 0;
@@ -123,7 +90,7 @@ TEST_CASE("fault: a full disk answers exhausted, reads go on, and commits resume
 }
 
 TEST_CASE("fault: a failed sync acknowledges nothing, and the log is not trusted again") {
-  Machine m;
+  Faulty m;
   const int64_t t = m.clock.now_ns();
   REQUIRE(m.put(t, 0).ok());
   m.disk.fail_syncs(1);
@@ -152,7 +119,7 @@ TEST_CASE("fault: a failed sync acknowledges nothing, and the log is not trusted
 }
 
 TEST_CASE("fault: after an error of the device what was acknowledged is kept, and writing goes on when the device does") {
-  Machine m;
+  Faulty m;
   const int64_t t = m.clock.now_ns();
   REQUIRE(m.put(t, 0).ok());
   m.disk.fail_syncs(1, FaultFs::SyncFault::device);
@@ -169,7 +136,7 @@ TEST_CASE("fault: after an error of the device what was acknowledged is kept, an
 }
 
 TEST_CASE("fault: a flipped bit costs what it hit, is counted once, and the outbox goes on") {
-  Machine m;
+  Faulty m;
   const int64_t t = m.clock.now_ns();
   const std::string noise = [] {
     Random random(7);
@@ -218,7 +185,7 @@ TEST_CASE("fault: a flipped bit costs what it hit, is counted once, and the outb
 }
 
 TEST_CASE("fault: a lost or cut MANIFEST is refused as corrupt with a remedy, and nothing is overwritten") {
-  Machine m;
+  Faulty m;
   for (int i = 0; i < 3000; ++i) {
     Effect effect;
     effect.outbox.push_back({OutboxClass::alarm, EntryKind::model_event, "s", std::string(100, 'a')});
@@ -246,7 +213,7 @@ TEST_CASE("fault: a lost or cut MANIFEST is refused as corrupt with a remedy, an
 }
 
 TEST_CASE("fault: a store with a backlog of 100,000 entries opens without reading it") {
-  Machine m;
+  Faulty m;
   Effect effect;
   effect.durability = Durability::os;
   for (int i = 0; i < 1000; ++i) {
@@ -266,7 +233,7 @@ TEST_CASE("fault: a store with a backlog of 100,000 entries opens without readin
 }
 
 TEST_CASE("fault: a merge of tables that meets damage stops nothing: merging stays off, writing and reading go on") {
-  Machine m;
+  Faulty m;
   const int64_t t = m.clock.now_ns();
   for (int i = 0; i < 100; ++i) REQUIRE(m.put(t + i, i).ok());
   m.power_cut();  // opening writes the log's records as a table

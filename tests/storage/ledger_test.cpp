@@ -2,34 +2,16 @@
 #include <catch2/catch.hpp>
 
 #include "storage/store.h"
+#include "tests/storage/machine.h"
 #include "tests/storage/make.h"
-#include "tests/support/sim_clock.h"
-#include "tests/support/temp_dir.h"
 
 using namespace skerry;
 using namespace skerry::storage;
 using namespace skerry::storage::test;
-using skerry::test::SimClock;
-using skerry::test::TempDir;
 
 namespace {
 
-struct Fixture {
-  TempDir folder;
-  SimClock clock;
-  Options options;
-  std::unique_ptr<Store> store;
-
-  Fixture() {
-    options.path = folder / "store";
-    open();
-  }
-  void open() {
-    store.reset();
-    auto opened = Store::open(options, clock);
-    REQUIRE(opened.ok());
-    store = std::move(*opened);
-  }
+struct Fixture : Machine {
   PredictionId predict(const std::string& model, uint32_t version, const std::string& series, int64_t from,
                        int32_t top) {
     Effect effect;
@@ -78,7 +60,7 @@ LiveScore score(uint64_t predictions, uint64_t labelled, uint64_t correct) { ret
 TEST_CASE("ledger: a prediction is found by its id with everything it was given") {
   Fixture f;
   const PredictionId id = f.predict("har", 3, "imu{device=a}", f.clock.now_ns(), 1);
-  f.open();
+  f.start();
   Prediction expected = prediction("har", 3, "imu{device=a}", f.clock.now_ns(), 10);
   expected.id = id;
   auto back = f.store->prediction(id);
@@ -121,7 +103,7 @@ TEST_CASE("ledger: a label counts once however often it is repeated, and a chang
   REQUIRE(f.label(wrong, 0).ok());
   CHECK(f.store->live_score("har", 2) == score(2, 2, 2));
   REQUIRE(f.label(right, 0).ok());
-  f.open();
+  f.start();
   CHECK(f.store->live_score("har", 2) == score(2, 2, 1));
   CHECK(f.store->prediction(right)->label == 0);
   CHECK(f.store->live_score("har", 1) == score(0, 0, 0));
@@ -199,14 +181,14 @@ TEST_CASE("ledger: an example of the same window replaces the earlier one, and t
 TEST_CASE("ledger: above its quota the oldest example of that class and role goes") {
   Fixture f;
   f.options.examples_per_class_max = 3;
-  f.open();
+  f.start();
   f.example(1, 0, 100.f);
   f.example(2, 1, 200.f, ExampleRole::holdout);
   for (int i = 0; i < 5; ++i) f.example(10 + i, 1, static_cast<float>(i));
   CHECK(f.kept() == std::vector<float>{100.f, 200.f, 2.f, 3.f, 4.f});
   CHECK(f.store->example_counts("har", ExampleId::none)->train == 4);
   CHECK(f.store->example_counts("har", ExampleId::none)->holdout == 1);
-  f.open();
+  f.start();
   f.example(20, 1, 5.f);
   CHECK(f.kept() == std::vector<float>{100.f, 200.f, 3.f, 4.f, 5.f});
   f.example(20, 0, 6.f);  // relabelled: moves to the other class
@@ -244,7 +226,7 @@ TEST_CASE("ledger: versions are replaced by model and number, and listed in orde
   put("har", 9, ModelState::serving);
   put("ha", 1, ModelState::retired);
   put("har", 10, ModelState::serving);
-  f.open();
+  f.start();
   auto har = f.store->versions("har");
   REQUIRE(har->size() == 2);
   CHECK((*har)[0].version == 9);

@@ -5,53 +5,21 @@
 
 #include "storage/sample_block.h"
 #include "storage/store.h"
+#include "tests/storage/machine.h"
 #include "tests/storage/make.h"
-#include "tests/support/fault_fs.h"
-#include "tests/support/sim_clock.h"
-#include "tests/support/temp_dir.h"
 
 using namespace skerry;
 using namespace skerry::storage;
 using namespace skerry::storage::test;
-using skerry::test::FaultFs;
-using skerry::test::SimClock;
-using skerry::test::TempDir;
 
 namespace {
 
-struct Machine {
-  TempDir folder;
-  SimClock clock;
-  FaultFs disk;
-  Options options;
-  std::unique_ptr<Store> store;
+std::vector<StreamRule> rules() {
+  return {{"slow*", Durability::interval, true}, {"loose*", Durability::os, true}, {"*", Durability::batch, true}};
+}
 
-  Machine() {
-    options.path = folder / "store";
-    options.file_system = disk.file_system();
-    options.write_buffer_bytes = 64 << 10;  // so that tables are written and merged too
-    options.streams = {
-        {"slow*", Durability::interval, true}, {"loose*", Durability::os, true}, {"*", Durability::batch, true}};
-    start();
-  }
-  void start() {
-    auto opened = Store::open(options, clock);
-    INFO((opened.ok() ? "" : opened.error().message));
-    REQUIRE(opened.ok());
-    store = std::move(*opened);
-  }
-  void power_cut() {
-    disk.cut_power();
-    store.reset();
-    disk.restore_power();
-    start();
-  }
-  OutboxStatus outbox(OutboxClass c) const {
-    for (const OutboxStatus& s : store->outbox_status()) {
-      if (s.outbox_class == c) return s;
-    }
-    return {};
-  }
+struct Cuttable : Machine {
+  Cuttable() : Machine(rules(), 64 << 10) {}
 };
 
 Effect batch_of(Batch batch) {
@@ -111,7 +79,7 @@ void check_truth(const Store& store, const Truth& truth) {
 }  // namespace
 
 TEST_CASE("power: over hundreds of random rounds nothing acknowledged or shown to the hub is ever un-happened") {
-  Machine m;
+  Cuttable m;
   Random random(Catch::rngSeed());
   Truth truth;
   Hub hub;
@@ -174,7 +142,7 @@ TEST_CASE("power: over hundreds of random rounds nothing acknowledged or shown t
 }
 
 TEST_CASE("power: the interval rule loses at most what came after the last due sync") {
-  Machine m;
+  Cuttable m;
   const int64_t t = m.clock.now_ns();
   for (int i = 0; i < 10; ++i) REQUIRE(m.store->commit(batch_of(values("slow", {{t + i, i}}))).ok());
   m.clock.advance(m.options.sync_interval);
@@ -200,14 +168,14 @@ TEST_CASE("power: the interval rule loses at most what came after the last due s
 }
 
 TEST_CASE("power: without a sync a power cut does take records, so these tests can fail") {
-  Machine m;
+  Cuttable m;
   REQUIRE(m.store->commit(batch_of(values("loose", {{m.clock.now_ns(), 1}}))).ok());
   m.power_cut();
   CHECK(m.store->streams()->empty());
 }
 
 TEST_CASE("power: what the outbox has offered stays, whatever the stream's rule") {
-  Machine m;
+  Cuttable m;
   const int64_t t = m.clock.now_ns();
   for (int i = 0; i < 5; ++i) REQUIRE(m.store->commit(batch_of(values("loose", {{t + i, i}}))).ok());
   auto offered = m.store->outbox_read(OutboxClass::telemetry, 1, UINT64_MAX);
@@ -219,7 +187,7 @@ TEST_CASE("power: what the outbox has offered stays, whatever the stream's rule"
 }
 
 TEST_CASE("power: an acknowledgement that is lost is only asked for again") {
-  Machine m;
+  Cuttable m;
   const int64_t t = m.clock.now_ns();
   for (int i = 0; i < 5; ++i) REQUIRE(m.store->commit(batch_of(values("fast", {{t + i, i}}))).ok());
   REQUIRE(m.store->outbox_acknowledge(OutboxClass::telemetry, 5).ok());
@@ -231,7 +199,7 @@ TEST_CASE("power: an acknowledgement that is lost is only asked for again") {
 }
 
 TEST_CASE("power: a fresh store and a new epoch survive a cut at once") {
-  Machine m;
+  Cuttable m;
   const uint64_t first = m.store->identity().epoch;
   m.power_cut();
   CHECK(m.store->identity().epoch == first);

@@ -5,46 +5,17 @@
 
 #include "storage/internal/producers.h"
 #include "storage/store.h"
+#include "tests/storage/machine.h"
 #include "tests/storage/make.h"
-#include "tests/support/fault_fs.h"
-#include "tests/support/sim_clock.h"
-#include "tests/support/temp_dir.h"
 
 using namespace skerry;
 using namespace skerry::storage;
 using namespace skerry::storage::test;
-using skerry::test::FaultFs;
-using skerry::test::SimClock;
-using skerry::test::TempDir;
 
 namespace {
 
-struct Machine {
-  TempDir folder;
-  SimClock clock;
-  FaultFs disk;
-  Options options;
-  std::unique_ptr<Store> store;
-
-  Machine() {
-    options.path = folder / "store";
-    options.file_system = disk.file_system();
-    options.streams = {{"slow", Durability::interval, true}, {"*", Durability::batch, true}};
-    start();
-  }
-  void start() {
-    store.reset();
-    auto opened = Store::open(options, clock);
-    INFO((opened.ok() ? "" : opened.error().message));
-    REQUIRE(opened.ok());
-    store = std::move(*opened);
-  }
-  void power_cut() {
-    disk.cut_power();
-    store.reset();
-    disk.restore_power();
-    start();
-  }
+struct Site : Machine {
+  Site() : Machine({{"slow", Durability::interval, true}, {"*", Durability::batch, true}}) {}
   // One record and a prediction: a second one would show in both.
   Effect effect(const std::string& producer, uint64_t seq, const std::string& series = "fast") const {
     Effect e;
@@ -64,18 +35,13 @@ struct Machine {
     return receipt->duplicate;
   }
   uint64_t counted() const { return store->live_score("har", 1).predictions; }
-  uint64_t queued() const {
-    for (const OutboxStatus& s : store->outbox_status()) {
-      if (s.outbox_class == OutboxClass::telemetry) return s.last_seq;
-    }
-    return 0;
-  }
+  uint64_t queued() const { return outbox(OutboxClass::telemetry).last_seq; }
 };
 
 }  // namespace
 
 TEST_CASE("producer: a repeated effect counts once, a gap is allowed, and producers do not disturb each other") {
-  Machine m;
+  Site m;
   CHECK_FALSE(m.duplicate(m.effect("a", 1)));
   CHECK(m.duplicate(m.effect("a", 1)));
   CHECK_FALSE(m.duplicate(m.effect("b", 1)));
@@ -93,7 +59,7 @@ TEST_CASE("producer: a repeated effect counts once, a gap is allowed, and produc
 }
 
 TEST_CASE("producer: an id or number that cannot be is refused, and a refused effect leaves its number free") {
-  Machine m;
+  Site m;
   for (const auto& [id, seq] : std::vector<std::pair<std::string, uint64_t>>{{"", 1}, {"a", 0}, {std::string(129, 'x'), 1}}) {
     auto refused = m.store->commit(m.effect(id, seq));
     REQUIRE_FALSE(refused.ok());
@@ -110,7 +76,7 @@ TEST_CASE("producer: an id or number that cannot be is refused, and a refused ef
 }
 
 TEST_CASE("producer: an effect without anything in it takes its number") {
-  Machine m;
+  Site m;
   Effect nothing;
   nothing.producer = Producer{"a", 3};
   CHECK_FALSE(m.duplicate(nothing));
@@ -118,7 +84,7 @@ TEST_CASE("producer: an effect without anything in it takes its number") {
 }
 
 TEST_CASE("producer: the number is lost or kept together with its effect when the power goes") {
-  Machine m;
+  Site m;
   CHECK_FALSE(m.duplicate(m.effect("a", 1)));
   CHECK_FALSE(m.duplicate(m.effect("a", 2, "slow")));  // not synced
   m.power_cut();
@@ -129,7 +95,7 @@ TEST_CASE("producer: the number is lost or kept together with its effect when th
 }
 
 TEST_CASE("producer: a repetition is acknowledged only when what it repeats is as durable as its rule says") {
-  Machine m;
+  Site m;
   Effect loose = m.effect("a", 1);
   loose.durability = Durability::os;
   CHECK_FALSE(m.duplicate(loose));
@@ -141,7 +107,7 @@ TEST_CASE("producer: a repetition is acknowledged only when what it repeats is a
 
 TEST_CASE("producer: an effect in doubt after a failed sync counts once when it is repeated, also past a power cut") {
   for (const bool cut : {false, true}) {
-    Machine m;
+    Site m;
     CHECK_FALSE(m.duplicate(m.effect("a", 1)));
     m.disk.fail_syncs(1);
     REQUIRE_FALSE(m.store->commit(m.effect("a", 2)).ok());
@@ -157,7 +123,7 @@ TEST_CASE("producer: an effect in doubt after a failed sync counts once when it 
 }
 
 TEST_CASE("producer: over random repetitions, failed syncs and power cuts every number counts exactly once") {
-  Machine m;
+  Site m;
   Random random(Catch::rngSeed());
   std::map<std::string, uint64_t> next;
   uint64_t applied = 0;
@@ -181,7 +147,7 @@ TEST_CASE("producer: over random repetitions, failed syncs and power cuts every 
 }
 
 TEST_CASE("producer: the one that has been silent for the longest is forgotten first, also after a restart") {
-  Machine m;
+  Site m;
   m.options.streams = {{"*", Durability::os, true}};
   m.start();
   const auto seen = [&](uint64_t i) {

@@ -4,42 +4,17 @@
 #include <limits>
 
 #include "storage/sample_block.h"
+#include "tests/storage/machine.h"
 #include "tests/storage/make.h"
-#include "tests/support/sim_clock.h"
-#include "tests/support/temp_dir.h"
 
 using namespace skerry;
 using namespace skerry::storage;
 using namespace skerry::storage::test;
-using skerry::test::SimClock;
-using skerry::test::TempDir;
 
 namespace {
 
-struct Fixture {
-  TempDir folder;
-  SimClock clock;
-  Options options;
-  std::unique_ptr<Store> store;
-
-  Fixture() {
-    options.path = folder / "store";
-    open();
-  }
-  void open() {
-    store.reset();
-    auto opened = Store::open(options, clock);
-    INFO((opened.ok() ? "" : opened.error().message));
-    REQUIRE(opened.ok());
-    store = std::move(*opened);
-  }
+struct Fixture : Machine {
   int64_t now() const { return clock.now_ns(); }
-  OutboxStatus outbox(OutboxClass c) const {
-    for (const OutboxStatus& s : store->outbox_status()) {
-      if (s.outbox_class == c) return s;
-    }
-    return {};
-  }
 };
 
 Result<Receipt> put(Fixture& f, Batch batch) {
@@ -66,7 +41,7 @@ TEST_CASE("store: every field type and absent values are read back as written") 
     auto back = f.store->read(batch.series, {}, 100);
     REQUIRE(back.ok());
     CHECK(*back == batch);
-    f.open();
+    f.start();
   }
 }
 
@@ -179,11 +154,11 @@ TEST_CASE("store: an unknown stream or field is not found, naming what there is"
 TEST_CASE("store: stream infos count records and know the first and last time") {
   Fixture f;
   f.options.streams = {{"slow*", Durability::batch, true}, {"*", Durability::os, true}};
-  f.open();
+  f.start();
   const int64_t t = f.now();
   REQUIRE(put(f, values("slow-one", {{t, 1}, {t - 5, 2}, {t, 3}})).ok());
   REQUIRE(put(f, values("fast", {{t, 1}})).ok());
-  f.open();
+  f.start();
   auto streams = f.store->streams();
   REQUIRE(streams->size() == 2);
   CHECK((*streams)[0].series.name == "fast");
@@ -241,7 +216,7 @@ TEST_CASE("store: the outbox offers what was committed in sequence and resolves 
 TEST_CASE("store: streams that are not synced are not queued, nor are their predictions") {
   Fixture f;
   f.options.streams = {{"private*", Durability::interval, false}};
-  f.open();
+  f.start();
   Effect effect;
   effect.batches.push_back(values("private-a", {{f.now(), 1}}));
   effect.predictions.push_back(prediction("har", 1, "private-a", f.now(), 1));
@@ -276,7 +251,7 @@ TEST_CASE("store: an outbox read is contiguous, bounded in bytes and gives at le
 TEST_CASE("store: acknowledged entries are trimmed after their grace, the rest stays exact") {
   Fixture f;
   f.options.acked_grace = std::chrono::minutes(5);
-  f.open();
+  f.start();
   for (int i = 0; i < 10; ++i) {
     Effect effect;
     effect.outbox.push_back({OutboxClass::alarm, EntryKind::model_event, "s", std::string(10 + i, 'a')});
@@ -295,7 +270,7 @@ TEST_CASE("store: acknowledged entries are trimmed after their grace, the rest s
     CHECK(s.bytes == 14 + 15 + 16 + 17 + 18 + 19);
     CHECK(s.oldest_ns == start + 4'000'000'000);
     CHECK(f.store->outbox_read(OutboxClass::alarm, 1, 1).ok());  // still there
-    f.open();
+    f.start();
   }
   f.clock.advance(std::chrono::minutes(6));
   f.store->step();
@@ -306,7 +281,7 @@ TEST_CASE("store: acknowledged entries are trimmed after their grace, the rest s
   REQUIRE(f.store->outbox_acknowledge(OutboxClass::alarm, 10).ok());
   CHECK(f.outbox(OutboxClass::alarm).bytes == 0);
   CHECK(f.outbox(OutboxClass::alarm).oldest_ns == 0);
-  f.open();
+  f.start();
   Effect effect;
   effect.outbox.push_back({OutboxClass::alarm, EntryKind::model_event, "s", "x"});
   REQUIRE(f.store->commit(effect).ok());
@@ -322,12 +297,12 @@ TEST_CASE("store: a new epoch is durable and leaves the sequences alone") {
   const Identity before = f.store->identity();
   CHECK(before.epoch != 0);
   CHECK(before.node == "node");
-  f.open();
+  f.start();
   CHECK(f.store->identity().epoch == before.epoch);
   REQUIRE(f.store->begin_epoch().ok());
   const uint64_t after = f.store->identity().epoch;
   CHECK(after != before.epoch);
-  f.open();
+  f.start();
   CHECK(f.store->identity().epoch == after);
   CHECK(f.outbox(OutboxClass::model).last_seq == 1);
 }
@@ -341,7 +316,7 @@ TEST_CASE("store: notes are set, replaced and deleted") {
   };
   note("1");
   note("2");
-  f.open();
+  f.start();
   CHECK(f.store->note("cursor/har")->value() == "2");
   note("");
   CHECK(!f.store->note("cursor/har")->has_value());

@@ -44,7 +44,8 @@ std::vector<std::string> identities(const storage::OutboxItem& item) {
       return {"prediction " + std::to_string(storage::number(must(storage::decode_prediction(item.payload)).id))};
     case storage::EntryKind::label: return {"label " + std::to_string(storage::number(must(storage::decode_label(item.payload)).id))};
     case storage::EntryKind::model_delta:
-    case storage::EntryKind::model_event: break;
+    case storage::EntryKind::model_event:
+    case storage::EntryKind::lost: break;
   }
   return {std::string(storage::to_string(item.kind)) + " " + item.subject};
 }

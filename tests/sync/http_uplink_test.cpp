@@ -278,7 +278,7 @@ TEST_CASE("http uplink: a whole outbox goes over a bad link to the real hub, eac
   Options options = to((*proxy)->url(), 2s);
   options.batch_bytes_max = 2000;
   Node node(clock, unused, options);
-  node.syncer = std::make_unique<Syncer>(*node.store, make_http_uplink(options), options, clock, 5, nullptr);
+  node.syncer = std::make_unique<Syncer>(*node.store, make_http_uplink(options), options, clock, 5, Environment{});
   for (int i = 0; i < 30; ++i) node.ingest(50);
   Random random(Catch::rngSeed());
   for (int i = 0; i < 60 && node.waiting() > 0; ++i) {

@@ -61,6 +61,8 @@ struct Node {
   skerry::test::TempDir dir;
   std::shared_ptr<rocksdb::FileSystem> disk = skerry::test::hasty_file_system();
   sync::Options options;
+  std::function<LinkFacts(const BearerPolicy&)> link;
+  std::function<DeviceFacts()> device;
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<Syncer> syncer;
   uint64_t seed = 1;
@@ -86,7 +88,8 @@ struct Node {
   }
   void connect() {
     syncer.reset();
-    syncer = std::make_unique<Syncer>(*store, cloud.uplink(), options, clock, seed++, [] { return std::vector<std::string>{"har/3 serving"}; });
+    syncer = std::make_unique<Syncer>(*store, cloud.uplink(), options, clock, seed++,
+                                      Environment{.describe = [] { return std::vector<std::string>{"har/3 serving"}; }, .link = link, .device = device});
   }
   void stop() {
     syncer.reset();

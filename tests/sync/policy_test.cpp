@@ -2,8 +2,6 @@
 
 #include <catch2/catch.hpp>
 
-#include <limits>
-
 using namespace skerry;
 using namespace skerry::sync;
 using storage::OutboxClass;
@@ -11,7 +9,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr double kNoCap = std::numeric_limits<double>::infinity();
 const SteadyTime kNow{100s};
 
 std::vector<storage::OutboxStatus> backlog(std::vector<std::pair<OutboxClass, uint64_t>> bytes) {
@@ -26,7 +23,24 @@ std::vector<storage::OutboxStatus> backlog(std::vector<std::pair<OutboxClass, ui
   return all;
 }
 
-const ClassDecision& of(const std::vector<ClassDecision>& all, OutboxClass outbox_class) {
+// What waits, over one bearer that is online.
+Situation online(std::vector<std::pair<OutboxClass, uint64_t>> bytes) {
+  Situation s{.now = kNow, .wall_ns = 1'764'000'000'000'000'000, .bearers = {{.online = true}}, .backlog = backlog(std::move(bytes))};
+  for (auto& b : s.backlog) b.oldest_ns = s.wall_ns;
+  for (auto& h : s.history) h.turn_at = kNow;
+  return s;
+}
+
+// The same under a cap on the uplink.
+Situation capped(uint64_t rate, double tokens, std::vector<std::pair<OutboxClass, uint64_t>> bytes) {
+  Situation s = online(std::move(bytes));
+  s.token_rate = rate;
+  s.token_burst = 256 << 10;
+  s.tokens = tokens;
+  return s;
+}
+
+ClassDecision of(const std::vector<ClassDecision>& all, OutboxClass outbox_class) {
   for (const auto& d : all) {
     if (d.outbox_class == outbox_class) return d;
   }
@@ -37,7 +51,7 @@ const ClassDecision& of(const std::vector<ClassDecision>& all, OutboxClass outbo
 }  // namespace
 
 TEST_CASE("policy: the most urgent class goes first and the others say after whom") {
-  auto all = decide({}, {.online = true, .budget_bytes = kNoCap}, backlog({{OutboxClass::telemetry, 4096}, {OutboxClass::label, 50}}), kNow);
+  auto all = decide({}, online({{OutboxClass::telemetry, 4096}, {OutboxClass::label, 50}}));
   REQUIRE(all.size() == 6);
   CHECK(all[0].outbox_class == OutboxClass::alarm);
   CHECK_FALSE(all[0].send);
@@ -50,46 +64,45 @@ TEST_CASE("policy: the most urgent class goes first and the others say after who
 }
 
 TEST_CASE("policy: offline names the next try") {
-  auto all = decide({}, {.online = false, .retry_at = kNow + 12s, .budget_bytes = kNoCap}, backlog({{OutboxClass::telemetry, 10}}), kNow);
-  CHECK_FALSE(of(all, OutboxClass::telemetry).send);
-  CHECK(of(all, OutboxClass::telemetry).reason == "offline: next try in 12.0s");
-  all = decide({}, {.online = false, .retry_at = kNow, .budget_bytes = kNoCap}, backlog({{OutboxClass::telemetry, 10}}), kNow);
-  CHECK(of(all, OutboxClass::telemetry).reason == "offline: trying now");
+  Situation s = online({{OutboxClass::telemetry, 10}});
+  s.bearers[0] = {.online = false, .retry_at = kNow + 12s};
+  CHECK(of(decide({}, s), OutboxClass::telemetry).reason == "offline: next try in 12.0s");
+  CHECK(of(decide({}, s), OutboxClass::telemetry).not_before == kNow + 12s);
+  s.bearers[0].retry_at = kNow;
+  CHECK(of(decide({}, s), OutboxClass::telemetry).reason == "offline: trying now");
 }
 
 TEST_CASE("policy: held by hand and switched off send nothing") {
-  auto held = decide({}, {.online = true, .held = true, .budget_bytes = kNoCap}, backlog({{OutboxClass::alarm, 10}}), kNow);
-  CHECK_FALSE(held[0].send);
-  CHECK(held[0].reason == "held by hand");
-  Options off;
-  off.enabled = false;
-  auto none = decide(off, {.online = true, .budget_bytes = kNoCap}, backlog({{OutboxClass::alarm, 10}}), kNow);
-  CHECK_FALSE(none[0].send);
+  Situation s = online({{OutboxClass::alarm, 10}});
+  s.held = true;
+  CHECK_FALSE(decide({}, s)[0].send);
+  CHECK(decide({}, s)[0].reason == "held by hand");
+  CHECK_FALSE(decide_hello({}, s).send);
+  s.held = false;
+  CHECK(decide({}, s)[0].send);
+  CHECK(decide_hello({}, s).send);
+  s.enabled = false;
+  CHECK_FALSE(decide({}, s)[0].send);
+  CHECK_FALSE(decide_hello({}, s).send);
 }
 
 TEST_CASE("policy: under a rate cap the reason has the numbers") {
-  Options options;
-  options.rate_bytes_per_second = 50 << 10;
-  LinkSnapshot link{.online = true, .budget_bytes = 50.0 * 1024 - 3.2 * 50 * 1024};
-  auto all = decide(options, link, backlog({{OutboxClass::telemetry, 1 << 20}}), kNow);
+  auto all = decide({}, capped(50 << 10, 50.0 * 1024 - 3.2 * 50 * 1024, {{OutboxClass::telemetry, 1 << 20}}));
   CHECK_FALSE(of(all, OutboxClass::telemetry).send);
   CHECK(of(all, OutboxClass::telemetry).reason == "rate cap 50.0 KiB/s: 3.2 s until the next batch");
 
-  link.budget_bytes = 60'000;
-  all = decide(options, link, backlog({{OutboxClass::telemetry, 1 << 20}}), kNow);
+  all = decide({}, capped(50 << 10, 60'000, {{OutboxClass::telemetry, 1 << 20}}));
   CHECK(of(all, OutboxClass::telemetry).send);
   CHECK(of(all, OutboxClass::telemetry).bytes_max == 60'000);
 
-  link.budget_bytes = 100;  // a small alarm does not wait for a second's worth
-  all = decide(options, link, backlog({{OutboxClass::alarm, 80}, {OutboxClass::telemetry, 1 << 20}}), kNow);
+  // a small alarm does not wait for a second's worth
+  all = decide({}, capped(50 << 10, 100, {{OutboxClass::alarm, 80}, {OutboxClass::telemetry, 1 << 20}}));
   CHECK(of(all, OutboxClass::alarm).send);
   CHECK_FALSE(of(all, OutboxClass::telemetry).send);
 }
 
 TEST_CASE("policy: with a burst smaller than a batch the class still gets its turn") {
-  Options options;
-  options.rate_bytes_per_second = 1000;
-  options.burst_bytes = 500;
-  auto all = decide(options, {.online = true, .budget_bytes = 500}, backlog({{OutboxClass::telemetry, 1 << 20}}), kNow);
-  CHECK(of(all, OutboxClass::telemetry).send);
+  Situation s = capped(1000, 500, {{OutboxClass::telemetry, 1 << 20}});
+  s.token_burst = 500;
+  CHECK(of(decide({}, s), OutboxClass::telemetry).send);
 }

@@ -1,4 +1,4 @@
-#include "node/internal/gunzip.h"
+#include "node/internal/content_coding.h"
 
 #include <zlib.h>
 
