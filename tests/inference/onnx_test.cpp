@@ -139,6 +139,21 @@ TEST_CASE("onnx: operators mean what their specification says") {
     check_close(answers(graph, {x})[0].data, run(whole, x));
     check_close(answers(graph, {x})[1].data, {1.5f, -1.5f, 3.5f, -3.5f, 2, 3, -10, 5});
   }
+  SECTION("gelu, written out in both ways") {
+    file.floats("root", {}, {1.4142135f}).floats("one", {}, {1}).floats("half", {}, {0.5f});
+    file.node("Div", {"x", "root"}, {"z"}).node("Erf", {"z"}, {"e"}).node("Add", {"e", "one"}, {"p"});
+    OnnxFile late = file;
+    late.node("Mul", {"x", "p"}, {"m"}).node("Mul", {"m", "half"}, {"y"});
+    OnnxFile early = file;
+    early.node("Mul", {"x", "half"}, {"h"}).node("Mul", {"h", "p"}, {"y"});
+    std::vector<float> wanted;
+    for (float v : x.data) wanted.push_back(0.5f * v * (1 + std::erf(v / std::sqrt(2.0f))));
+    check_close(run(late, x), wanted);
+    check_close(run(early, x), wanted);
+    CHECK(must_read(from_onnx, early.bytes()).nodes.size() == 1);
+    file.node("Relu", {"e"}, {"y"});
+    CHECK(refusal(file.bytes()).find("(Erf, opset 13): is supported as part of gelu only") != std::string::npos);
+  }
   SECTION("what only looks like layer normalisation stays what it is") {  // the squares are of x, not of its deviation
     file.node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"});
     file.node("Mul", {"x", "x"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
