@@ -226,6 +226,8 @@ Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vect
     if (std::optional<Shape> same = as_reshape(shape(x), permutation)) return reshape(name, x, std::move(*same));
     return add_moving(name, graph::Transpose{std::move(permutation)}, {x});
   }
+  const std::pair key(x, permutation);
+  if (auto known = transposed_.find(key); known != transposed_.end()) return known->second;
   graph::Value value = graph_.value(x);
   std::vector<int64_t> sorted = permutation;
   std::sort(sorted.begin(), sorted.end());
@@ -243,7 +245,7 @@ Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vect
   SKERRY_TRY(take(value.constant->size()));
   value.constant = transposed(value, permutation);
   value.shape = std::move(target);
-  return constant(std::move(value));
+  return transposed_[key] = constant(std::move(value));
 }
 
 Result<Shape> Builder::reshape_target(ValueId x, std::vector<int64_t> target) const {

@@ -45,6 +45,16 @@ TEST_CASE("onnx: a small network with a fixed batch of one takes any batch") {
   check_close(answers(graph, {both})[0].data, first);
 }
 
+TEST_CASE("onnx: a network that was unrolled over time keeps one copy of the weights that its steps share") {
+  OnnxFile file;
+  file.input("x0", {1, 100}).output("x999").floats("w", {100, 100}, std::vector<float>(10000, 0.01f));
+  for (int i = 0; i < 999; ++i) file.node("Gemm", {"x" + std::to_string(i), "w"}, {"x" + std::to_string(i + 1)});
+  Graph graph = must_read(from_onnx, file.bytes());
+  CHECK(graph.nodes.size() == 999);
+  CHECK(graph.values.size() == 1001);
+  CHECK(answers(graph, {{{1, 100}, std::vector<float>(100, 1)}})[0].data[0] == Approx(1));
+}
+
 TEST_CASE("onnx: shape calculations disappear") {
   OnnxFile file;  // x.view(x.size(0), -1), as PyTorch exports it
   file.input("x", {-1, 2, 3}).output("y");
@@ -287,6 +297,14 @@ TEST_CASE("onnx: files that can't be trusted are refused with the reason") {
     std::string length;
     for (size_t n = graph.size(); n > 0; n >>= 7) length += static_cast<char>((n & 127) | (n > 127 ? 128 : 0));
     CHECK(refusal(rest.SerializeAsString() + "\x3a" + length + graph).find("more than") != std::string::npos);
+  }
+  SECTION("constants that would grow with every use") {
+    OnnxFile other;
+    other.input("x0", {1, 100}).output("x999").floats("w", {100, 100}, std::vector<float>(10000, 0.01f));
+    for (int i = 0; i < 999; ++i) {
+      other.node("Gemm", {"x" + std::to_string(i), "w"}, {"x" + std::to_string(i + 1)}).with("alpha", 2.0);
+    }
+    CHECK(refusal(other.bytes()).find("grow far beyond its file") != std::string::npos);
   }
   SECTION("unknown dimensions beside the batch") {
     OnnxFile other;

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "inference/graph/graph.h"
@@ -64,6 +65,7 @@ class Builder {
 
   graph::Graph graph_;
   std::map<graph::ValueId, size_t> makers_;  // index of the node
+  std::map<std::pair<graph::ValueId, std::vector<int64_t>>, graph::ValueId> transposed_;  // constants: weights may be shared by many layers
   size_t bytes_left_;
 };
 
