@@ -50,14 +50,21 @@ fetch_peers() {
   done
 }
 
-# npm packages that ./bench inference compares with, into build/peers/npm. Without them it goes on, and says so.
-fetch_npm_peers() {
-  local folder=build/peers/npm
-  [ -d "$folder/node_modules/onnxruntime-node" ] && [ -d "$folder/node_modules/@tensorflow/tfjs-tflite" ] && return 0
-  say "fetching onnxruntime-node and @tensorflow/tfjs-tflite to compare with"
-  mkdir -p "$folder"
-  npm install --ignore-scripts --no-audit --no-fund --prefix "$folder" onnxruntime-node @tensorflow/tfjs-tflite >"$folder.log" 2>&1 ||
-    echo "the npm packages could not be fetched ($(tail -n 1 "$folder.log"))" >&2
+# fetch_node_peers NAME...: packages of npm that ./bench compares with, into build/peers/npm, without running their scripts.
+fetch_node_peers() {
+  local name missing=()
+  for name in "$@"; do
+    [ -d "build/peers/npm/node_modules/$name" ] || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if ! command -v npm >/dev/null; then
+    echo "npm is not there: the figures beside ${missing[*]} are skipped" >&2
+    return 0
+  fi
+  say "fetching ${missing[*]} with npm to compare with"
+  mkdir -p build/peers/npm
+  (cd build/peers/npm && npm install --ignore-scripts --no-audit --no-fund "$@") >build/peers/npm.log 2>&1 ||
+    echo "npm could not fetch ${missing[*]} ($(tail -n 1 build/peers/npm.log))" >&2
 }
 
 # build PRESET [TARGET...]: configures once, builds what changed.

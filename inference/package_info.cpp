@@ -26,6 +26,7 @@
 #include <type_traits>
 
 #include "base/units.h"
+#include "inference/features.h"
 #include "inference/internal/manifest.h"
 #include "inference/package.h"
 
@@ -157,6 +158,13 @@ class Section {
     }
   }
 
+  void flag(const char* key, bool& out) {
+    const toml::node* node = take(key, false);
+    if (!node) return;
+    if (const auto* value = node->as_boolean()) out = value->get();
+    else mistakes_.add(node->source().begin.line, "'{}{}' must be true or false", prefix_, key);
+  }
+
   void numbers(const char* key, size_t count_max, Range range, std::vector<float>& out) {
     const toml::array* array = list(key, count_max);
     if (!array) return;
@@ -214,6 +222,82 @@ Section section(Section& root, const char* name, bool required, Mistakes& mistak
   return Section(table, std::string(name) + ".", node ? node->source().begin.line : 1, mistakes);
 }
 
+// The tables of [[name]] in `parent`; none when it is absent.
+std::vector<Section> tables(Section& parent, const char* name, const char* title, size_t count_max, Mistakes& mistakes) {
+  std::vector<Section> out;
+  const toml::node* node = parent.take(name, false);
+  if (!node) return out;
+  const toml::array* array = node->as_array();
+  if (!array || array->size() > count_max) {
+    mistakes.add(node->source().begin.line, "'{}' must be at most {} tables: write [[{}]]", title, count_max, title);
+    return out;
+  }
+  for (const toml::node& item : *array) {
+    const size_t line = item.source().begin.line;
+    if (!item.as_table()) {
+      mistakes.add(line, "each of '{}' must be a table: write [[{}]]", title, title);
+      continue;
+    }
+    out.emplace_back(item.as_table(), std::string(title) + ".", line, mistakes);
+  }
+  return out;
+}
+
+constexpr std::pair<FeatureSpec::Kind, const char*> kFeatureKinds[] = {
+    {FeatureSpec::Kind::rows, "rows"}, {FeatureSpec::Kind::mean, "mean"}, {FeatureSpec::Kind::deviation, "deviation"},
+    {FeatureSpec::Kind::min, "min"},   {FeatureSpec::Kind::max, "max"},   {FeatureSpec::Kind::rms, "rms"},
+    {FeatureSpec::Kind::band, "band"}};
+
+void read_features(Section& window, Mistakes& mistakes, WindowSpec& out) {
+  for (Section& table : tables(window, "feature", "window.feature", kFeaturesMax, mistakes)) {
+    FeatureSpec feature;
+    std::string kind;
+    table.text("kind", true, 16, kind);
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return kind == k.second; });
+    if (known != std::end(kFeatureKinds)) {
+      feature.kind = known->first;
+    } else if (!kind.empty()) {
+      mistakes.add(table.line_of("kind"), "'window.feature.kind' must be rows, mean, deviation, min, max, rms or band, not '{}'", shown(kind));
+    }
+    table.texts("of", kChannelsMax, feature.of);
+    for (const std::string& field : feature.of) {
+      if (std::find(out.fields.begin(), out.fields.end(), field) != out.fields.end()) continue;
+      mistakes.add(table.line_of("of"), "'{}' is none of 'window.fields'", shown(field));
+    }
+    if (feature.kind == FeatureSpec::Kind::band) {
+      table.number("from_hz", true, {0, 1e9}, feature.from_hz);
+      table.number("to_hz", true, {0, 1e9}, feature.to_hz);
+      if (feature.from_hz > feature.to_hz) mistakes.add(table.line_of("to_hz"), "'window.feature.to_hz' must not be below 'from_hz'");
+    }
+    table.refuse_unknown();
+    const bool of_rows = feature.kind == FeatureSpec::Kind::rows;
+    if (!out.features.empty() && of_rows != (out.features.front().kind == FeatureSpec::Kind::rows)) {
+      mistakes.add(table.line_of("kind"), "features of rows and numbers of the whole window don't go together: a model sees one or the other");
+    }
+    out.features.push_back(std::move(feature));
+  }
+}
+
+void read_alarms(Section& root, Mistakes& mistakes, PackageInfo& out) {
+  for (Section& table : tables(root, "alarm", "alarm", kAlarmsMax, mistakes)) {
+    AlarmSpec alarm;
+    table.text("label", true, kTextBytesMax, alarm.label);
+    if (!alarm.label.empty() && std::find(out.labels.begin(), out.labels.end(), alarm.label) == out.labels.end()) {
+      mistakes.add(table.line_of("label"), "'{}' is none of 'labels'", shown(alarm.label));
+    }
+    for (const AlarmSpec& other : out.alarms) {
+      if (other.label == alarm.label) mistakes.add(table.line_of("label"), "'{}' has an alarm already", shown(alarm.label));
+    }
+    table.number("on", false, {-1e30, 1e30}, alarm.on);
+    table.number("off", false, {-1e30, 1e30}, alarm.off);
+    if (alarm.off > alarm.on) mistakes.add(table.line_of("off"), "'alarm.off' must not be above 'alarm.on'");
+    table.integer("windows", false, 1, 1'000'000, alarm.windows);
+    table.flag("softmax", alarm.softmax);
+    table.refuse_unknown();
+    out.alarms.push_back(std::move(alarm));
+  }
+}
+
 void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
   constexpr double kFloatMax = std::numeric_limits<float>::max();
   window.text("stream", true, kTextBytesMax, out.stream);
@@ -240,15 +324,22 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
     }
   }
   window.number("gap_factor", false, {1, 1000}, out.gap_factor);
-  window.numbers("mean", kChannelsMax, {-kFloatMax, kFloatMax}, out.mean);
-  window.numbers("deviation", kChannelsMax, {1e-30, kFloatMax}, out.deviation);
-  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != out.fields.size()) {
-    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(),
-                 out.fields.size());
+  window.numbers("mean", kFeaturesMax, {-kFloatMax, kFloatMax}, out.mean);
+  window.numbers("deviation", kFeaturesMax, {1e-30, kFloatMax}, out.deviation);
+  std::string by = "count";
+  window.text("by", false, 16, by);
+  if (by != "count" && by != "time") {
+    mistakes.add(window.line_of("by"), "'window.by' must be \"count\" or \"time\", not '{}'", shown(by));
   }
-  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != out.fields.size()) {
-    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields",
-                 out.deviation.size(), out.fields.size());
+  out.by = by == "time" ? WindowSpec::By::time : WindowSpec::By::count;
+  read_features(window, mistakes, out);
+  const size_t channels = out.features.empty() ? out.fields.size() : out.features.size();
+  const char* const of = out.features.empty() ? "fields" : "features";
+  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != channels) {
+    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} {}", out.mean.size(), channels, of);
+  }
+  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != channels) {
+    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} {}", out.deviation.size(), channels, of);
   }
   window.refuse_unknown();
 }
@@ -354,10 +445,12 @@ bool is_model_name(const std::string& name) {
 }
 
 void normalise(const WindowSpec& spec, float* windows, size_t count) {
-  size_t channels = spec.fields.size();
-  for (size_t i = 0; i < count * channels; ++i) {
-    float mean = spec.mean[i % channels], deviation = spec.deviation[i % channels];
-    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) / deviation;
+  const auto [channels, rows] = input_shape(spec);
+  for (size_t i = 0; i < count * static_cast<size_t>(channels); ++i) {
+    const size_t channel = i % static_cast<size_t>(channels);
+    const float mean = spec.mean[channel], deviation = spec.deviation[channel];
+    for (int64_t row = 0; row < rows; ++row) windows[row] = (windows[row] - mean) / deviation;
+    windows += rows;
   }
 }
 
@@ -370,16 +463,28 @@ std::string to_toml(const PackageInfo& info) {
                      quote(info.engine), quote(info.int8_file));
   if (!info.no_plan.empty()) out += fmt::format("no_plan = {}\n", quote(info.no_plan));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
+  if (info.predictions_stream) out += "predictions_stream = true\n";
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
   out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride,
                      period_text(w.period), real(w.gap_factor));
+  if (w.by == WindowSpec::By::time) out += "by = \"time\"\n";
   out +=
       fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
+  for (const FeatureSpec& feature : w.features) {
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return feature.kind == k.first; });
+    out += fmt::format("\n[[window.feature]]\nkind = \"{}\"\nof = {}\n", known->second, joined(feature.of, quote));
+    if (feature.kind != FeatureSpec::Kind::band) continue;
+    out += fmt::format("from_hz = {}\nto_hz = {}\n", real(feature.from_hz), real(feature.to_hz));
+  }
   out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n",
                      info.gate.examples_min, real(info.gate.gain_min), real(info.gate.reference_loss_max));
   out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n",
                      info.training.labels_min, real(info.training.sparsity), info.training.epochs,
                      real(info.training.learning_rate));
+  for (const AlarmSpec& alarm : info.alarms) {
+    out += fmt::format("\n[[alarm]]\nlabel = {}\non = {}\noff = {}\nwindows = {}\nsoftmax = {}\n", quote(alarm.label), real(alarm.on),
+                       real(alarm.off), alarm.windows, alarm.softmax);
+  }
   return out;
 }
 
@@ -424,6 +529,9 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
   training.integer("epochs", false, 1, 10'000, info.training.epochs);
   training.number("learning_rate", false, {1e-9, 10}, info.training.learning_rate);
   training.refuse_unknown();
+
+  root.flag("predictions_stream", info.predictions_stream);
+  read_alarms(root, mistakes, info);
 
   root.refuse_unknown();
   if (!mistakes.empty()) return mistakes.error();

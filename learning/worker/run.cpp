@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "inference/features.h"
 #include "learning/job.h"
 #include "learning/worker/plan_artefact.h"
 #include "learning/worker/quantize.h"
@@ -78,7 +79,10 @@ void measure(const ExampleSet& set, inference::WindowSpec& window) {
 }
 
 void normalise(ExampleSet& set, const inference::WindowSpec& window) {
-  for (LabelledWindow& w : set.windows) inference::normalise(window, w.data.data(), 1);
+  for (LabelledWindow& w : set.windows) w.data = inference::model_input(window, w.data.data(), 1);
+  const auto [channels, rows] = inference::input_shape(window);
+  set.channels = static_cast<uint32_t>(channels);
+  set.rows = static_cast<uint32_t>(rows);
 }
 
 // Exemplars with as equal a number per class as there are, drawn by the job's seed.

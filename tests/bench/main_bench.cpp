@@ -15,6 +15,7 @@
 #include "tests/bench/figure.h"
 #include "tests/bench/inference_latency.h"
 #include "tests/bench/loop.h"
+#include "tests/bench/serving.h"
 #include "tests/bench/storage_codec.h"
 #include "tests/bench/storage_device.h"
 #include "tests/bench/storage_ingest.h"
@@ -34,7 +35,7 @@ constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
-    "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch, in process; what int8 costs\n"
+    "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch; requests over HTTP and ZeroMQ, memory, start, 1,000 swaps\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -74,12 +75,15 @@ Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
 }
 
 std::vector<Measurement> measurements_of(const std::string& area) {
-  if (area == "inference") return {{"latency", inference_latency}, {"accuracy", inference_accuracy}};
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
             {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
             {"device_bytes", device_bytes}};
+  }
+  if (area == "inference") {
+    return {{"latency", inference_latency}, {"precision", inference_precision}, {"serving", serving_requests}, {"footprint", serving_footprint},
+            {"swaps", serving_swaps}};
   }
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
