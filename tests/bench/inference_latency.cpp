@@ -153,7 +153,7 @@ Result<std::vector<Figure>> inference_latency(Size size, const Places& places) {
   return out;
 }
 
-Result<std::vector<Figure>> inference_precision(Size size, const Places& places) {
+Result<std::vector<Figure>> inference_accuracy(Size size, const Places& places) {
   SKERRY_ASSIGN(std::vector<BenchModel> models, bench_models(places.work));
   std::vector<Figure> out;
   for (const BenchModel& model : models) {

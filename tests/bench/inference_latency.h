@@ -12,6 +12,6 @@
 namespace skerry::bench {
 
 Result<std::vector<Figure>> inference_latency(Size size, const Places& places);   // prints where each stands to the machine's int8 peak
-Result<std::vector<Figure>> inference_precision(Size size, const Places& places);  // relative L2 and top class, int8 to fp32
+Result<std::vector<Figure>> inference_accuracy(Size size, const Places& places);  // relative L2 and top class, int8 to fp32
 
 }  // namespace skerry::bench
