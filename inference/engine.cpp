@@ -179,7 +179,35 @@ Status Engine::serve(const std::string& model, uint32_t version) {
                 version);
   }
   it->second.serving = version;
+  if (it->second.trial && it->second.trial->version == version) it->second.trial.reset();
   return {};
+}
+
+bool Trial::takes(uint64_t ticket) const {  // multiples of the golden ratio, modulo one, are spread evenly
+  return static_cast<double>((ticket * 0x9e3779b97f4a7c15) >> 11) * 0x1.0p-53 < share;
+}
+
+Status Engine::set_trial(const std::string& model, std::optional<Trial> trial) {
+  if (trial) {
+    if (auto version = lookup(model, trial->version); !version.ok()) return version.error();
+  }
+  std::unique_lock lock(mutex_);
+  auto it = models_.find(model);
+  if (it != models_.end()) it->second.trial = trial;
+  return {};
+}
+
+std::optional<Trial> Engine::trial(const std::string& model) const {
+  std::shared_lock lock(mutex_);
+  auto it = models_.find(model);
+  return it == models_.end() ? std::nullopt : it->second.trial;
+}
+
+Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uint32_t> version) const {
+  if (const std::optional<Trial> on_trial = version ? std::nullopt : trial(model); on_trial && on_trial->takes(ticket_++)) {
+    if (auto picked = lookup(model, on_trial->version); picked.ok()) return picked;
+  }
+  return lookup(model, version);
 }
 
 Status Engine::unload(const std::string& model, uint32_t version) {
@@ -191,6 +219,7 @@ Status Engine::unload(const std::string& model, uint32_t version) {
     return fail(Code::invalid, "{}/{} is serving: let another version serve before unloading it", model,
                 version);
   }
+  if (it->second.trial && it->second.trial->version == version) it->second.trial.reset();
   auto at = it->second.versions.find(version);
   if (at != it->second.versions.end()) old = std::move(at->second.model);
   lock.unlock();
@@ -203,11 +232,12 @@ void Engine::withdraw(const std::string& model) {
   auto it = models_.find(model);
   if (it == models_.end()) return;
   it->second.serving.reset();
+  it->second.trial.reset();
   for (auto& [number, version] : it->second.versions) old.push_back(std::move(version.model));
   lock.unlock();
 }
 
-Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uint32_t> version) const {
+Result<Engine::Version> Engine::lookup(const std::string& model, std::optional<uint32_t> version) const {
   std::shared_lock lock(mutex_);
   auto it = models_.find(model);
   if (it == models_.end()) return fail(Code::not_found, "there is no model '{}' loaded", model.substr(0, 64));
@@ -227,7 +257,7 @@ Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uin
 
 Result<std::shared_ptr<const LoadedModel>> Engine::find(const std::string& model,
                                                         std::optional<uint32_t> version) const {
-  SKERRY_ASSIGN(Version picked, pick(model, version));
+  SKERRY_ASSIGN(Version picked, lookup(model, version));
   return picked.model;
 }
 
@@ -276,6 +306,9 @@ Result<Answer> Engine::infer(const std::string& model, std::optional<uint32_t> v
   const Duration took = clock_.steady() - start;
   if (!outputs.ok()) {
     picked.counters->count_failure(outcome_of(outputs.error()), took);
+    const std::optional<uint32_t> serves = version ? std::nullopt : serving(model);
+    const bool was_trial = serves && *serves != picked.model->package.info.version && outputs.error().code != Code::invalid;
+    if (was_trial) return infer(model, serves, inputs);
     return outputs.error();
   }
   picked.counters->count_answer(took, Duration::zero(), times);

@@ -41,19 +41,42 @@ struct WindowSpec {
   std::vector<float> mean, deviation;  // per field, or per feature when there are any: x' = (x - mean) / deviation
 };
 
+// All are differences of accuracy on the same examples, in [0, 1], that must hold with `confidence`.
 struct GateSpec {
   uint32_t examples_min = 40;          // held-out examples needed before a candidate is judged
-  double gain_min = 0.0;               // accuracy over the parent's on the same held-out examples, in [0, 1]
-  double reference_loss_max = 0.01;    // on the pinned reference examples
+  double confidence = 0.95;
+  double gain_min = 0.0;               // the candidate must be better by more than this on the node's held-out examples
+  double reference_loss_max = 0.03;    // and must lose less than this on the pinned reference examples
+  double unexplained_max = 0.25;       // share of held-out labels that fit neither version: beyond it the labels are not believed
 };
 
-// Sparsity and rate chosen on MotionSense, on four people left out of the eighteen of the base: 2 % at twice the rate fits the owner worse
-// and disturbs others as much.
+// The way of a candidate from the gate to serving, and back. Zero windows, no share: that stage is passed over.
+struct RolloutSpec {
+  uint32_t shadow_windows = 64;        // compared with the serving version; what the ledger holds already counts
+  Duration shadow_time{};              // but it waits no longer than this for windows to come
+  double shadow_agreement_min = 0.5;   // share of windows that it answers as the serving version does
+  double canary_share = 0.0;           // of the requests that name no version, and of windows
+  uint32_t canary_labels = 30;         // of its answers, before it is decided
+  Duration canary_time = std::chrono::hours(24 * 7);  // then it is decided on what is there
+  double rollback_loss = 0.02;         // back, when the predecessor would have been better by more than this on the same labels
+  uint32_t rollback_labels = 20;       // that are needed to say so
+  double confidence = 0.95;
+};
+
+enum class TrainingMethod { sparse, all, head };  // which parameters a fine-tuning may change
+const char* to_string(TrainingMethod method);
+
+// Sparsity and rate chosen on MotionSense: 5 % at half the rate fits the owner no better, disturbs others more and costs five times the bytes.
 struct TrainingSpec {
   uint32_t labels_min = 60;            // new training examples since the last job that make one worthwhile
-  double sparsity = 0.05;              // share of parameters that a fine-tuning changes; 1 = all
+  TrainingMethod method = TrainingMethod::sparse;
+  double sparsity = 0.01;              // sparse: share of parameters that a fine-tuning changes; 1 = all
   uint32_t epochs = 8;
-  double learning_rate = 2e-3;
+  double learning_rate = 4e-3;
+  double ewc = 0.0;                    // weight of Elastic Weight Consolidation (Kirkpatrick et al. 2017); 0: none
+  uint32_t patience = 0;               // epochs without a smaller loss, after which training ends early; 0: never
+  Duration every{};                    // calendar: train when labels came and this time has passed, however few; 0: no calendar
+  double drift_delta = 0.002;          // confidence of ADWIN that errors or inputs have changed; 0: not looked at
 };
 
 // When a prediction raises an alarm (alarms.h).
@@ -74,10 +97,12 @@ struct PackageInfo {
   WindowSpec window;
   GateSpec gate;
   TrainingSpec training;
+  RolloutSpec rollout;
   bool predictions_stream = false;     // predictions are also written into the stream predictions.NAME
   std::vector<AlarmSpec> alarms;
   std::string engine;                  // quantization engine of model.int8.pt: "onednn" or "qnnpack"
-  std::string int8_file = "model.int8.pt";
+  std::string int8_file = "model.int8.pt";  // what serves: "plan.bin", or this for LibTorch
+  std::string no_plan;                 // why LibTorch serves: the operation that a plan lacks
   std::string note;                    // how it was made, for people
 };
 
@@ -90,6 +115,9 @@ struct Package {
   // Reads, bounds and verifies. bytes_max bounds the sum of all files.
   static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
 };
+
+inline constexpr const char* kPlanFile = "plan.bin";
+inline constexpr const char* kTorchFile = "model.int8.pt";
 
 // Bounds of a package; parse_package_info refuses what lies beyond.
 inline constexpr size_t kChannelsMax = 256;

@@ -37,6 +37,7 @@ constexpr size_t kTextBytesMax = 256;
 constexpr size_t kNoteBytesMax = 4096;
 constexpr size_t kMistakesMax = 50;  // more are only counted
 constexpr int64_t kPeriodNsMax = 7LL * 24 * 3600 * 1'000'000'000;
+constexpr int64_t kStageNsMax = 366LL * 24 * 3600 * 1'000'000'000;
 
 // What a hostile file put into a message must not fill or garble a log.
 std::string shown(std::string_view text) {
@@ -137,6 +138,18 @@ class Section {
                     range.min, range.max);
     } else {
       out = *value;
+    }
+  }
+
+  void duration(const char* key, int64_t ns_max, Duration& out) {
+    std::string given;
+    text(key, false, 32, given);
+    if (given.empty()) return;
+    Result<Duration> parsed = parse_duration(given);
+    if (!parsed.ok() || parsed->count() < 0 || parsed->count() > ns_max) {
+      mistakes_.add(line_of(key), "'{}{}' must be a duration from \"0s\" to \"{}d\", e.g. \"30m\"", prefix_, key, ns_max / (24LL * 3600 * 1'000'000'000));
+    } else {
+      out = *parsed;
     }
   }
 
@@ -368,8 +381,34 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
                  "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'",
                  shown(out.int8_file));
   }
+  root.text("no_plan", false, kNoteBytesMax, out.no_plan);
   root.text("note", false, kNoteBytesMax, out.note);
   root.texts("labels", kLabelsMax, out.labels);
+}
+
+void read_method(Section& training, Mistakes& mistakes, TrainingMethod& out) {
+  std::string method = to_string(out);
+  training.text("method", false, 16, method);
+  for (TrainingMethod m : {TrainingMethod::sparse, TrainingMethod::all, TrainingMethod::head}) {
+    if (method == to_string(m)) {
+      out = m;
+      return;
+    }
+  }
+  mistakes.add(training.line_of("method"), "'training.method' must be \"sparse\", \"all\" or \"head\", not '{}'", shown(method));
+}
+
+void read_rollout(Section& rollout, RolloutSpec& out) {
+  rollout.integer("shadow_windows", false, 0, 1'000'000, out.shadow_windows);
+  rollout.duration("shadow_time", kStageNsMax, out.shadow_time);
+  rollout.number("shadow_agreement_min", false, {0, 1}, out.shadow_agreement_min);
+  rollout.number("canary_share", false, {0, 0.9}, out.canary_share);
+  rollout.integer("canary_labels", false, 1, 1'000'000, out.canary_labels);
+  rollout.duration("canary_time", kStageNsMax, out.canary_time);
+  rollout.number("rollback_loss", false, {0, 1}, out.rollback_loss);
+  rollout.integer("rollback_labels", false, 1, 1'000'000, out.rollback_labels);
+  rollout.number("confidence", false, {0.5, 0.9999}, out.confidence);
+  rollout.refuse_unknown();
 }
 
 // Length of the UTF-8 character at the start of `text` and its code point; 0 when it is none (RFC 3629).
@@ -437,6 +476,15 @@ std::string period_text(Duration period) {
 
 }  // namespace
 
+const char* to_string(TrainingMethod method) {
+  switch (method) {
+    case TrainingMethod::sparse: return "sparse";
+    case TrainingMethod::all: return "all";
+    case TrainingMethod::head: return "head";
+  }
+  return "?";
+}
+
 bool is_model_name(const std::string& name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -460,6 +508,7 @@ std::string to_toml(const PackageInfo& info) {
   out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
   out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture),
                      quote(info.engine), quote(info.int8_file));
+  if (!info.no_plan.empty()) out += fmt::format("no_plan = {}\n", quote(info.no_plan));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
   if (info.predictions_stream) out += "predictions_stream = true\n";
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
@@ -474,11 +523,20 @@ std::string to_toml(const PackageInfo& info) {
     if (feature.kind != FeatureSpec::Kind::band) continue;
     out += fmt::format("from_hz = {}\nto_hz = {}\n", real(feature.from_hz), real(feature.to_hz));
   }
-  out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n",
-                     info.gate.examples_min, real(info.gate.gain_min), real(info.gate.reference_loss_max));
-  out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n",
-                     info.training.labels_min, real(info.training.sparsity), info.training.epochs,
-                     real(info.training.learning_rate));
+  const GateSpec& g = info.gate;
+  out += fmt::format("\n[gate]\nexamples_min = {}\nconfidence = {}\ngain_min = {}\nreference_loss_max = {}\nunexplained_max = {}\n",
+                     g.examples_min, real(g.confidence), real(g.gain_min), real(g.reference_loss_max), real(g.unexplained_max));
+  const TrainingSpec& t = info.training;
+  out += fmt::format("\n[training]\nmethod = \"{}\"\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n", to_string(t.method),
+                     t.labels_min, real(t.sparsity), t.epochs, real(t.learning_rate));
+  out += fmt::format("ewc = {}\npatience = {}\nevery = \"{}\"\ndrift_delta = {}\n", real(t.ewc), t.patience, period_text(t.every),
+                     real(t.drift_delta));
+  const RolloutSpec& r = info.rollout;
+  out += fmt::format("\n[rollout]\nshadow_windows = {}\nshadow_time = \"{}\"\nshadow_agreement_min = {}\n", r.shadow_windows,
+                     period_text(r.shadow_time), real(r.shadow_agreement_min));
+  out += fmt::format("canary_share = {}\ncanary_labels = {}\ncanary_time = \"{}\"\n", real(r.canary_share), r.canary_labels,
+                     period_text(r.canary_time));
+  out += fmt::format("rollback_loss = {}\nrollback_labels = {}\nconfidence = {}\n", real(r.rollback_loss), r.rollback_labels, real(r.confidence));
   for (const AlarmSpec& alarm : info.alarms) {
     out += fmt::format("\n[[alarm]]\nlabel = {}\non = {}\noff = {}\nwindows = {}\nsoftmax = {}\n", quote(alarm.label), real(alarm.on),
                        real(alarm.off), alarm.windows, alarm.softmax);
@@ -517,6 +575,8 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
 
   Section gate = section(root, "gate", false, mistakes);
   gate.integer("examples_min", false, 0, 1'000'000, info.gate.examples_min);
+  gate.number("confidence", false, {0.5, 0.9999}, info.gate.confidence);
+  gate.number("unexplained_max", false, {0, 1}, info.gate.unexplained_max);
   gate.number("gain_min", false, {-1, 1}, info.gate.gain_min);
   gate.number("reference_loss_max", false, {0, 1}, info.gate.reference_loss_max);
   gate.refuse_unknown();
@@ -526,8 +586,15 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
   training.number("sparsity", false, {1e-6, 1}, info.training.sparsity);
   training.integer("epochs", false, 1, 10'000, info.training.epochs);
   training.number("learning_rate", false, {1e-9, 10}, info.training.learning_rate);
+  training.number("ewc", false, {0, 1e9}, info.training.ewc);
+  training.integer("patience", false, 0, 10'000, info.training.patience);
+  training.duration("every", kStageNsMax, info.training.every);
+  training.number("drift_delta", false, {0, 0.5}, info.training.drift_delta);
+  read_method(training, mistakes, info.training.method);
   training.refuse_unknown();
 
+  Section rollout = section(root, "rollout", false, mistakes);
+  read_rollout(rollout, info.rollout);
   root.flag("predictions_stream", info.predictions_stream);
   read_alarms(root, mistakes, info);
 

@@ -319,9 +319,10 @@ const Section<storage::StreamRule>& stream_section() {
     duration<R>("retention", AT(retention), 0s, 24h * 36500, "Records go when they are this old; 0s: never."),
     bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Disk for all streams of this rule together; 0 B: no quota."),
     choice<R>("on_full", AT(on_full),
-              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
-              "What happens when the quota is full: new records are refused, the oldest go, or new ones are dropped. What is lost stands in the loss ledger."),
-    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take what the hub does not have yet. If not, new records are refused instead."),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}, {"roll_up", OnFull::roll_up}},
+              "What happens when the quota is full: new records are refused, the oldest go, new ones are dropped, or the oldest are rolled up: "
+              "minimum, maximum, mean and count of every second are kept, then of every minute, then of every hour. What is lost stands in the loss ledger."),
+    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take, or roll up, what the hub does not have yet. If not, new records are refused instead."),
   }};
   // clang-format on
   return section;
