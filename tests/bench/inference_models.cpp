@@ -1,5 +1,6 @@
 #include "tests/bench/inference_models.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
@@ -64,7 +65,7 @@ Result<std::vector<BenchModel>> bench_models(const fs::path& work) {
   const fs::path data = test::real_data("mlperf-tiny");
   if (data.empty()) return out;
   const fs::path c = data / "converted", m = data / "models";
-  out.push_back({"kws", {1, 49, 10}, -120, 120, true, c / "kws_fp32.onnx", {c / "kws_fp32.onnx", c / "kws_int8_qdq.onnx", c / "kws_u8act_qdq.onnx"},
+  out.push_back({"kws", {1, 49, 10}, -120, 25, true, c / "kws_fp32.onnx", {c / "kws_fp32.onnx", c / "kws_int8_qdq.onnx", c / "kws_u8act_qdq.onnx"},
                  {m / "kws_ref_model.tflite", m / "kws_saved_model_fp32.tflite"}, {c / "kws_fp32.pt", c / "kws_int8_torch_onednn.pt"}});
   out.push_back({"ic", {3, 32, 32}, 0, 255, true, c / "ic_resnet8_fp32.onnx",
                  {c / "ic_resnet8_fp32.onnx", c / "ic_resnet8_int8_qdq.onnx", c / "ic_u8act_qdq.onnx"},
@@ -72,7 +73,7 @@ Result<std::vector<BenchModel>> bench_models(const fs::path& work) {
   out.push_back({"vww", {3, 96, 96}, 0, 1, true, c / "vww_mobilenet_fp32.onnx",
                  {c / "vww_mobilenet_fp32.onnx", c / "vww_mobilenet_int8_qdq.onnx", c / "vww_u8act_qdq.onnx"},
                  {m / "vww_96_float.tflite", m / "vww_96_int8.tflite"}, {c / "vww_mobilenet_fp32.pt"}});
-  out.push_back({"ad", {640}, -40, 10, false, c / "ad01_fp32.onnx", {c / "ad01_fp32.onnx", c / "ad01_int8_qdq.onnx", c / "ad01_u8act_qdq.onnx"},
+  out.push_back({"ad", {640}, -85, 15, false, c / "ad01_fp32.onnx", {c / "ad01_fp32.onnx", c / "ad01_int8_qdq.onnx", c / "ad01_u8act_qdq.onnx"},
                  {m / "ad01_fp32.tflite", m / "ad01_int8.tflite"}, {c / "ad01_fp32.pt"}});
   return out;
 }
@@ -91,12 +92,18 @@ inference::graph::Array realistic_samples(const BenchModel& model, int64_t count
   const double middle = (double{model.low} + model.high) / 2, reach = (double{model.high} - model.low) / 2;
   constexpr double kKept = 0.85;  // of a neighbour
   std::vector<double> above(static_cast<size_t>(row), 0.0);
+  double level = 0, contrast = 1;
   for (int64_t r = 0; r < rows; ++r) {
+    if (r % (rows / count) == 0) {  // a new sample: as bright or dark, flat or rich, as they come
+      level = random.uniform(-0.7, 0.7);
+      contrast = random.uniform(0.2, 1.0);
+      std::fill(above.begin(), above.end(), 0.0);
+    }
     double left = 0;
     for (size_t i = 0; i < static_cast<size_t>(row); ++i) {
       left = (kKept * (i == 0 ? above[i] : 0.5 * (left + above[i]))) + 0.4 * random.normal();
       above[i] = left;
-      out.data.push_back(static_cast<float>(middle + reach * std::tanh(left)));
+      out.data.push_back(static_cast<float>(middle + reach * std::tanh(level + contrast * left)));
     }
   }
   return out;
