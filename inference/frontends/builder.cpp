@@ -109,13 +109,12 @@ Result<ValueId> Builder::add(const std::string& name, graph::Operation operation
   return outputs[0];
 }
 
-Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operation operation, std::vector<ValueId> inputs, size_t outputs) {
+Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operation operation, std::vector<ValueId> inputs,
+                                          size_t outputs) {
   if (graph_.nodes.size() >= graph::kNodesMax || graph_.values.size() + outputs > graph::kValuesMax) {
     return fail(Code::invalid, "the model has more than {} operations or {} values", graph::kNodesMax, graph::kValuesMax);
   }
-  auto failed = [&](const Error& error) {
-    return fail(error.code, "node '{}' ({}): {}", name, name_of(operation), error.message);
-  };
+  auto failed = [&](const Error& error) { return fail(error.code, "node '{}' ({}): {}", name, name_of(operation), error.message); };
   for (ValueId id : inputs) {
     if (id == graph::kNoValue || !is_constant(id)) continue;
     const graph::Value& value = graph_.value(id);
@@ -198,7 +197,8 @@ Result<ValueId> Builder::reshape(const std::string& name, ValueId x, Shape targe
   if (shape(x) == target) return x;
   if (!is_constant(x)) return add_moving(name, graph::Reshape{std::move(target)}, {x});
   graph::Value value = graph_.value(x);  // the bytes stay the same
-  if (graph::elements(value.shape) != graph::elements(target) || std::any_of(target.begin(), target.end(), [](int64_t d) { return d < 1; })) {
+  if (graph::elements(value.shape) != graph::elements(target) ||
+      std::any_of(target.begin(), target.end(), [](int64_t d) { return d < 1; })) {
     return fail(Code::invalid, "node '{}' (reshape): {} to {} does not fit", name, graph::to_string(value.shape), graph::to_string(target));
   }
   if (value.quantization && value.quantization->scale.size() > 1) {
@@ -226,6 +226,8 @@ Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vect
     if (std::optional<Shape> same = as_reshape(shape(x), permutation)) return reshape(name, x, std::move(*same));
     return add_moving(name, graph::Transpose{std::move(permutation)}, {x});
   }
+  const std::pair key(x, permutation);
+  if (auto known = transposed_.find(key); known != transposed_.end()) return known->second;
   graph::Value value = graph_.value(x);
   std::vector<int64_t> sorted = permutation;
   std::sort(sorted.begin(), sorted.end());
@@ -243,7 +245,7 @@ Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vect
   SKERRY_TRY(take(value.constant->size()));
   value.constant = transposed(value, permutation);
   value.shape = std::move(target);
-  return constant(std::move(value));
+  return transposed_[key] = constant(std::move(value));
 }
 
 Result<Shape> Builder::reshape_target(ValueId x, std::vector<int64_t> target) const {

@@ -11,20 +11,66 @@ using graph::ValueId;
 
 const std::map<std::string, OnnxConverter::Handler>& OnnxConverter::handlers() {
   using C = OnnxConverter;
-  static const std::map<std::string, Handler> table = {
-      {"Conv", &C::conv}, {"Gemm", &C::gemm}, {"MatMul", &C::matmul}, {"MaxPool", &C::pool}, {"AveragePool", &C::pool},
-      {"GlobalAveragePool", &C::global_pool}, {"GlobalMaxPool", &C::global_pool}, {"BatchNormalization", &C::batch_norm},
-      {"LayerNormalization", &C::layer_norm}, {"Softmax", &C::softmax}, {"LogSoftmax", &C::softmax}, {"GRU", &C::recurrent},
-      {"LSTM", &C::recurrent}, {"Relu", &C::activation}, {"LeakyRelu", &C::activation}, {"Elu", &C::activation},
-      {"Sigmoid", &C::activation}, {"HardSigmoid", &C::activation}, {"HardSwish", &C::activation}, {"Tanh", &C::activation},
-      {"Clip", &C::clip}, {"PRelu", &C::prelu}, {"Add", &C::binary}, {"Sub", &C::binary}, {"Mul", &C::binary}, {"Div", &C::binary},
-      {"Pow", &C::binary}, {"Min", &C::binary}, {"Max", &C::binary}, {"Sqrt", &C::unary}, {"Exp", &C::unary}, {"Log", &C::unary},
-      {"Neg", &C::unary}, {"Abs", &C::unary}, {"Reciprocal", &C::unary}, {"Erf", &C::erf}, {"ReduceMean", &C::reduce}, {"ReduceSum", &C::reduce},
-      {"ReduceMax", &C::reduce}, {"Identity", &C::identity}, {"Dropout", &C::identity}, {"Cast", &C::cast}, {"Constant", &C::constant},
-      {"Shape", &C::shape_of}, {"ConstantOfShape", &C::constant_of_shape}, {"Reshape", &C::reshape}, {"Flatten", &C::flatten},
-      {"Squeeze", &C::squeeze}, {"Unsqueeze", &C::unsqueeze}, {"Transpose", &C::transpose}, {"Concat", &C::concat}, {"Slice", &C::slice},
-      {"Split", &C::split}, {"Gather", &C::gather}, {"Pad", &C::pad}, {"Expand", &C::expand}, {"QuantizeLinear", &C::quantize},
-      {"DequantizeLinear", &C::dequantize}, {"QLinearConv", &C::qlinear_conv}, {"QLinearMatMul", &C::qlinear_matmul}};
+  static const std::map<std::string, Handler> table = {{"Conv", &C::conv},
+                                                       {"Gemm", &C::gemm},
+                                                       {"MatMul", &C::matmul},
+                                                       {"MaxPool", &C::pool},
+                                                       {"AveragePool", &C::pool},
+                                                       {"GlobalAveragePool", &C::global_pool},
+                                                       {"GlobalMaxPool", &C::global_pool},
+                                                       {"BatchNormalization", &C::batch_norm},
+                                                       {"LayerNormalization", &C::layer_norm},
+                                                       {"Softmax", &C::softmax},
+                                                       {"LogSoftmax", &C::softmax},
+                                                       {"GRU", &C::recurrent},
+                                                       {"LSTM", &C::recurrent},
+                                                       {"Relu", &C::activation},
+                                                       {"LeakyRelu", &C::activation},
+                                                       {"Elu", &C::activation},
+                                                       {"Sigmoid", &C::activation},
+                                                       {"HardSigmoid", &C::activation},
+                                                       {"HardSwish", &C::activation},
+                                                       {"Tanh", &C::activation},
+                                                       {"Clip", &C::clip},
+                                                       {"PRelu", &C::prelu},
+                                                       {"Add", &C::binary},
+                                                       {"Sub", &C::binary},
+                                                       {"Mul", &C::binary},
+                                                       {"Div", &C::binary},
+                                                       {"Pow", &C::binary},
+                                                       {"Min", &C::binary},
+                                                       {"Max", &C::binary},
+                                                       {"Sqrt", &C::unary},
+                                                       {"Exp", &C::unary},
+                                                       {"Log", &C::unary},
+                                                       {"Neg", &C::unary},
+                                                       {"Abs", &C::unary},
+                                                       {"Reciprocal", &C::unary},
+                                                       {"Erf", &C::erf},
+                                                       {"ReduceMean", &C::reduce},
+                                                       {"ReduceSum", &C::reduce},
+                                                       {"ReduceMax", &C::reduce},
+                                                       {"Identity", &C::identity},
+                                                       {"Dropout", &C::identity},
+                                                       {"Cast", &C::cast},
+                                                       {"Constant", &C::constant},
+                                                       {"Shape", &C::shape_of},
+                                                       {"ConstantOfShape", &C::constant_of_shape},
+                                                       {"Reshape", &C::reshape},
+                                                       {"Flatten", &C::flatten},
+                                                       {"Squeeze", &C::squeeze},
+                                                       {"Unsqueeze", &C::unsqueeze},
+                                                       {"Transpose", &C::transpose},
+                                                       {"Concat", &C::concat},
+                                                       {"Slice", &C::slice},
+                                                       {"Split", &C::split},
+                                                       {"Gather", &C::gather},
+                                                       {"Pad", &C::pad},
+                                                       {"Expand", &C::expand},
+                                                       {"QuantizeLinear", &C::quantize},
+                                                       {"DequantizeLinear", &C::dequantize},
+                                                       {"QLinearConv", &C::qlinear_conv},
+                                                       {"QLinearMatMul", &C::qlinear_matmul}};
   return table;
 }
 
@@ -120,14 +166,16 @@ Status OnnxConverter::add_inputs(BatchRule rule) {
     graph::Shape shape = input.shape;
     if (rule == BatchRule::free && !shape.empty() && shape[0] == 1) shape[0] = -1;
     if (input.type != graph::ElementType::f32 && input.type != graph::ElementType::i8 && input.type != graph::ElementType::u8) {
-      return fail(Code::unavailable, "input '{}' is {}: float, int8 and uint8 inputs are supported", printable(input.name), to_string(input.type));
+      return fail(Code::unavailable, "input '{}' is {}: float, int8 and uint8 inputs are supported", printable(input.name),
+                  to_string(input.type));
     }
     if (items_.contains(input.name)) return fail(Code::invalid, "input '{}' is named twice", printable(input.name));
     if (std::find(shape.begin() + (shape.empty() ? 0 : 1), shape.end(), -1) != shape.end()) {
       return fail(Code::unavailable, "input '{}' has unknown dimensions {} beside the batch: fix them in the model", printable(input.name),
                   graph::to_string(shape));
     }
-    if (shape.size() > graph::kRankMax || graph::elements(shape) < 0) return fail(Code::invalid, "input '{}' is too large", printable(input.name));
+    if (shape.size() > graph::kRankMax || graph::elements(shape) < 0)
+      return fail(Code::invalid, "input '{}' is too large", printable(input.name));
     ValueId id = builder_.input(printable(input.name), input.type, shape);
     items_[input.name] = {id, std::nullopt, nullptr, input.type != graph::ElementType::f32};
     maker_[id] = "";  // nothing is folded into an input
@@ -153,8 +201,8 @@ Status OnnxConverter::convert_node(const OnnxNode& node) {
   auto handler = handlers().find(node.type);
   const bool standard = node.domain.empty() || node.domain == "ai.onnx";
   if (!standard || (handler == handlers().end() && ints_fold(node.type) == nullptr)) {
-    return fail(Code::unavailable, "operator {} (opset {}{}{}) of node '{}' is not supported", node.type, model_.opset, standard ? "" : ", domain ",
-                standard ? "" : node.domain, node.name);
+    return fail(Code::unavailable, "operator {} (opset {}{}{}) of node '{}' is not supported", node.type, model_.opset,
+                standard ? "" : ", domain ", standard ? "" : node.domain, node.name);
   }
   auto named = [&](const Error& error) {
     if (error.message.starts_with("node '" + node.name + "'")) return error;
@@ -204,7 +252,8 @@ Result<graph::Graph> OnnxConverter::convert(BatchRule rule) {
 
 Result<graph::Graph> from_onnx(std::span<const std::byte> file) {
   SKERRY_ASSIGN(OnnxModel model, parse_onnx(file));
-  const bool one = std::any_of(model.inputs.begin(), model.inputs.end(), [](const OnnxValue& v) { return !v.shape.empty() && v.shape[0] == 1; });
+  const bool one =
+      std::any_of(model.inputs.begin(), model.inputs.end(), [](const OnnxValue& v) { return !v.shape.empty() && v.shape[0] == 1; });
   if (one) {
     Result<graph::Graph> free = OnnxConverter(model).convert(BatchRule::free);
     if (free.ok()) return free;

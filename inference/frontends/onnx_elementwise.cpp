@@ -57,9 +57,9 @@ Status OnnxConverter::prelu(const OnnxNode& node) {
 }
 
 Status OnnxConverter::binary(const OnnxNode& node) {
-  static const std::map<std::string, Binary::Kind> kinds = {{"Add", Binary::Kind::add}, {"Sub", Binary::Kind::sub}, {"Mul", Binary::Kind::mul},
-                                                            {"Div", Binary::Kind::div}, {"Pow", Binary::Kind::pow}, {"Min", Binary::Kind::min},
-                                                            {"Max", Binary::Kind::max}};
+  static const std::map<std::string, Binary::Kind> kinds = {
+      {"Add", Binary::Kind::add}, {"Sub", Binary::Kind::sub}, {"Mul", Binary::Kind::mul}, {"Div", Binary::Kind::div},
+      {"Pow", Binary::Kind::pow}, {"Min", Binary::Kind::min}, {"Max", Binary::Kind::max}};
   SKERRY_ASSIGN(ValueId so_far, value(node, 0));
   if (node.inputs.size() == 1) return set(node, 0, so_far);
   for (size_t i = 1; i < node.inputs.size(); ++i) {
@@ -70,9 +70,9 @@ Status OnnxConverter::binary(const OnnxNode& node) {
 }
 
 Status OnnxConverter::unary(const OnnxNode& node) {
-  static const std::map<std::string, Unary::Kind> kinds = {{"Sqrt", Unary::Kind::sqrt}, {"Exp", Unary::Kind::exp}, {"Log", Unary::Kind::log},
-                                                           {"Neg", Unary::Kind::neg}, {"Abs", Unary::Kind::abs},
-                                                           {"Reciprocal", Unary::Kind::reciprocal}};
+  static const std::map<std::string, Unary::Kind> kinds = {{"Sqrt", Unary::Kind::sqrt}, {"Exp", Unary::Kind::exp},
+                                                           {"Log", Unary::Kind::log},   {"Neg", Unary::Kind::neg},
+                                                           {"Abs", Unary::Kind::abs},   {"Reciprocal", Unary::Kind::reciprocal}};
   SKERRY_ASSIGN(ValueId x, value(node, 0));
   return add(node, Unary{kinds.at(node.type)}, {x});
 }
@@ -81,7 +81,8 @@ const OnnxNode* OnnxConverter::only_user(const std::string& name, const std::str
   auto count = uses_.find(name);
   if (count == uses_.end() || count->second != 1) return nullptr;
   for (const OnnxNode& node : model_.nodes) {
-    if (node.type == type && node.inputs.size() == 2 && node.outputs.size() == 1 && (node.inputs[0] == name || node.inputs[1] == name)) return &node;
+    if (node.type == type && node.inputs.size() == 2 && node.outputs.size() == 1 && (node.inputs[0] == name || node.inputs[1] == name))
+      return &node;
   }
   return nullptr;
 }

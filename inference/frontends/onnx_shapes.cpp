@@ -177,7 +177,8 @@ Status OnnxConverter::gather(const OnnxNode& node) {
   const size_t index_rank = known_ints(node, 1)->shape.size(), at = static_cast<size_t>(axis);
   constexpr size_t kIndicesMax = 64;
   if (index_rank > 1 || indices.empty() || indices.size() > kIndicesMax) {
-    return fail(Code::unavailable, "takes {} indices of {} dimensions: up to {} in a row are supported", indices.size(), index_rank, kIndicesMax);
+    return fail(Code::unavailable, "takes {} indices of {} dimensions: up to {} in a row are supported", indices.size(), index_rank,
+                kIndicesMax);
   }
   const int64_t length = builder_.shape(x)[at];
   if (length == -1) return fail(Code::unavailable, "picks from the batch");
@@ -229,7 +230,8 @@ Status OnnxConverter::expand(const OnnxNode& node) {
   for (size_t i = 0; i < target.size(); ++i) {
     const int64_t have = from[from.size() - target.size() + i];
     const bool repeats_over_batch = target[i] == kBatch && (have == 1 || have == -1);
-    if (target[i] != 1 && target[i] != have && !repeats_over_batch) return fail(Code::unavailable, "repeats {} ({})", graph::to_string(from), target[i]);
+    if (target[i] != 1 && target[i] != have && !repeats_over_batch)
+      return fail(Code::unavailable, "repeats {} ({})", graph::to_string(from), target[i]);
   }
   return set(node, 0, x);
 }

@@ -83,7 +83,8 @@ class Matcher {
     const Node* squares = binary(variance->inputs[0], Binary::Kind::pow);
     if (squares != nullptr && number(squares->inputs[1]) != 2.0f) return std::nullopt;
     if (squares == nullptr) squares = binary(variance->inputs[0], Binary::Kind::mul);
-    const bool itself = squares != nullptr && (std::get<Binary>(squares->operation).kind == Binary::Kind::pow || squares->inputs[0] == squares->inputs[1]);
+    const bool itself =
+        squares != nullptr && (std::get<Binary>(squares->operation).kind == Binary::Kind::pow || squares->inputs[0] == squares->inputs[1]);
     if (!itself || centred(squares->inputs[0], centre_axis) != x || centre_axis != axis) return std::nullopt;
     return epsilon;
   }
@@ -153,7 +154,8 @@ size_t fuse_layer_norms(Graph& graph) {
     if (op == nullptr || op->activation.kind != graph::Activation::none) continue;
     if (op->kind != Binary::Kind::mul && op->kind != Binary::Kind::add) continue;
     auto before = std::find_if(graph.nodes.begin(), graph.nodes.end(), [&](const Node& other) {
-      return std::holds_alternative<LayerNorm>(other.operation) && (other.outputs[0] == node.inputs[0] || other.outputs[0] == node.inputs[1]);
+      return std::holds_alternative<LayerNorm>(other.operation) &&
+             (other.outputs[0] == node.inputs[0] || other.outputs[0] == node.inputs[1]);
     });
     if (before == graph.nodes.end() || !match.used_once(before->outputs[0]) || graph.value(before->outputs[0]).quantization) continue;
     const size_t slot = op->kind == Binary::Kind::mul ? 1 : 2;

@@ -40,11 +40,16 @@ graph::Bytes widened(std::span<const std::byte> halves) {
 Result<ElementType> element_type(const TfliteTensor& tensor) {
   switch (tensor.type) {
     case TfliteType::f32:
-    case TfliteType::f16: return ElementType::f32;
-    case TfliteType::i8: return ElementType::i8;
-    case TfliteType::u8: return ElementType::u8;
-    case TfliteType::i32: return ElementType::i32;
-    default: return fail(Code::unavailable, "computes with '{}', whose type is not supported (float, int8, uint8 are)", tensor.name);
+    case TfliteType::f16:
+      return ElementType::f32;
+    case TfliteType::i8:
+      return ElementType::i8;
+    case TfliteType::u8:
+      return ElementType::u8;
+    case TfliteType::i32:
+      return ElementType::i32;
+    default:
+      return fail(Code::unavailable, "computes with '{}', whose type is not supported (float, int8, uint8 are)", tensor.name);
   }
 }
 
@@ -52,18 +57,57 @@ Result<ElementType> element_type(const TfliteTensor& tensor) {
 
 const std::map<int32_t, TfliteConverter::Handler>& TfliteConverter::handlers() {
   using C = TfliteConverter;
-  static const std::map<int32_t, Handler> table = {
-      {kConv2d, &C::conv}, {kDepthwiseConv2d, &C::conv}, {kAveragePool2d, &C::pool}, {kMaxPool2d, &C::pool},
-      {kFullyConnected, &C::fully_connected}, {kBatchMatMul, &C::batch_matmul}, {kRelu, &C::activation}, {kReluN1To1, &C::activation},
-      {kRelu6, &C::activation}, {kLogistic, &C::activation}, {kTanh, &C::activation}, {kHardSwish, &C::activation},
-      {kLeakyRelu, &C::activation}, {kElu, &C::activation}, {kGelu, &C::activation}, {kPrelu, &C::prelu}, {kAdd, &C::binary},
-      {kSub, &C::binary}, {kMul, &C::binary}, {kDiv, &C::binary}, {kMaximum, &C::binary}, {kMinimum, &C::binary}, {kPow, &C::binary},
-      {kSquaredDifference, &C::binary}, {kExp, &C::unary}, {kLog, &C::unary}, {kSqrt, &C::unary}, {kRsqrt, &C::unary}, {kNeg, &C::unary},
-      {kAbs, &C::unary}, {kSquare, &C::unary}, {kSoftmax, &C::softmax}, {kLogSoftmax, &C::softmax}, {kMean, &C::reduce},
-      {kSum, &C::reduce}, {kReduceMax, &C::reduce}, {kConcatenation, &C::concat}, {kPad, &C::pad}, {kPadV2, &C::pad},
-      {kReshape, &C::reshape}, {kSqueeze, &C::reshape}, {kExpandDims, &C::reshape}, {kTranspose, &C::transpose}, {kSlice, &C::slice},
-      {kStridedSlice, &C::strided_slice}, {kSplit, &C::split}, {kSplitV, &C::split}, {kQuantize, &C::quantize},
-      {kDequantize, &C::dequantize}, {kShape, &C::shape_calculation}, {kSequenceLstm, &C::lstm}};
+  static const std::map<int32_t, Handler> table = {{kConv2d, &C::conv},
+                                                   {kDepthwiseConv2d, &C::conv},
+                                                   {kAveragePool2d, &C::pool},
+                                                   {kMaxPool2d, &C::pool},
+                                                   {kFullyConnected, &C::fully_connected},
+                                                   {kBatchMatMul, &C::batch_matmul},
+                                                   {kRelu, &C::activation},
+                                                   {kReluN1To1, &C::activation},
+                                                   {kRelu6, &C::activation},
+                                                   {kLogistic, &C::activation},
+                                                   {kTanh, &C::activation},
+                                                   {kHardSwish, &C::activation},
+                                                   {kLeakyRelu, &C::activation},
+                                                   {kElu, &C::activation},
+                                                   {kGelu, &C::activation},
+                                                   {kPrelu, &C::prelu},
+                                                   {kAdd, &C::binary},
+                                                   {kSub, &C::binary},
+                                                   {kMul, &C::binary},
+                                                   {kDiv, &C::binary},
+                                                   {kMaximum, &C::binary},
+                                                   {kMinimum, &C::binary},
+                                                   {kPow, &C::binary},
+                                                   {kSquaredDifference, &C::binary},
+                                                   {kExp, &C::unary},
+                                                   {kLog, &C::unary},
+                                                   {kSqrt, &C::unary},
+                                                   {kRsqrt, &C::unary},
+                                                   {kNeg, &C::unary},
+                                                   {kAbs, &C::unary},
+                                                   {kSquare, &C::unary},
+                                                   {kSoftmax, &C::softmax},
+                                                   {kLogSoftmax, &C::softmax},
+                                                   {kMean, &C::reduce},
+                                                   {kSum, &C::reduce},
+                                                   {kReduceMax, &C::reduce},
+                                                   {kConcatenation, &C::concat},
+                                                   {kPad, &C::pad},
+                                                   {kPadV2, &C::pad},
+                                                   {kReshape, &C::reshape},
+                                                   {kSqueeze, &C::reshape},
+                                                   {kExpandDims, &C::reshape},
+                                                   {kTranspose, &C::transpose},
+                                                   {kSlice, &C::slice},
+                                                   {kStridedSlice, &C::strided_slice},
+                                                   {kSplit, &C::split},
+                                                   {kSplitV, &C::split},
+                                                   {kQuantize, &C::quantize},
+                                                   {kDequantize, &C::dequantize},
+                                                   {kShape, &C::shape_calculation},
+                                                   {kSequenceLstm, &C::lstm}};
   return table;
 }
 
@@ -107,7 +151,8 @@ Result<ValueId> TfliteConverter::plain(size_t index) {
 Result<ValueId> TfliteConverter::channels_first(size_t index) {
   if (items_[index].channels_first != kNoValue) return items_[index].channels_first;
   SKERRY_ASSIGN(ValueId from, plain(index));
-  if (builder_.rank(from) != 4) return fail(Code::invalid, "'{}' is {}, not an image", tensor(index).name, graph::to_string(builder_.shape(from)));
+  if (builder_.rank(from) != 4)
+    return fail(Code::invalid, "'{}' is {}, not an image", tensor(index).name, graph::to_string(builder_.shape(from)));
   SKERRY_ASSIGN(items_[index].channels_first, builder_.transpose(tensor(index).name + ".first", from, kToChannelsFirst));
   return items_[index].channels_first;
 }
@@ -124,7 +169,8 @@ Result<std::vector<int64_t>> TfliteConverter::ints(const TfliteOperator& op, siz
     std::memcpy(out.data(), from.data.data(), out.size() * sizeof(int64_t));
     return out;
   }
-  if (from.type != TfliteType::i32 || from.data.size() / sizeof(int32_t) > kMost) return fail(Code::invalid, "'{}' is no short list of integers", from.name);
+  if (from.type != TfliteType::i32 || from.data.size() / sizeof(int32_t) > kMost)
+    return fail(Code::invalid, "'{}' is no short list of integers", from.name);
   std::vector<int32_t> narrow(from.data.size() / sizeof(int32_t));
   std::memcpy(narrow.data(), from.data.data(), narrow.size() * sizeof(int32_t));
   out.assign(narrow.begin(), narrow.end());
@@ -140,7 +186,8 @@ Status TfliteConverter::set(const TfliteOperator& op, size_t o, ValueId id, bool
     return fail(Code::invalid, "output '{}' is computed twice", declared.name);
   }
   const bool on_grid = declared.quantization && (declared.type == TfliteType::i8 || declared.type == TfliteType::u8);
-  if (!on_grid && declared.type != TfliteType::f32) return fail(Code::unavailable, "gives '{}', which is neither float nor quantized", declared.name);
+  if (!on_grid && declared.type != TfliteType::f32)
+    return fail(Code::unavailable, "gives '{}', which is neither float nor quantized", declared.name);
   if (on_grid && !builder_.is_constant(id)) {
     SKERRY_ASSIGN(ElementType type, element_type(declared));
     graph::Graph& graph = builder_.graph();
@@ -159,12 +206,18 @@ Status TfliteConverter::set(const TfliteOperator& op, size_t o, ValueId id, bool
 
 Result<graph::ActivationSpec> TfliteConverter::fused(const TfliteOperator& op) const {
   switch (op.options.activation) {
-    case TfliteActivation::none: return graph::ActivationSpec{};
-    case TfliteActivation::relu: return graph::ActivationSpec{graph::Activation::relu};
-    case TfliteActivation::relu6: return graph::ActivationSpec{graph::Activation::relu6};
-    case TfliteActivation::relu_n1_to_1: return graph::ActivationSpec{graph::Activation::clip, -1, 1};
-    case TfliteActivation::tanh: return graph::ActivationSpec{graph::Activation::tanh};
-    default: return fail(Code::unavailable, "has an unknown fused activation");
+    case TfliteActivation::none:
+      return graph::ActivationSpec{};
+    case TfliteActivation::relu:
+      return graph::ActivationSpec{graph::Activation::relu};
+    case TfliteActivation::relu6:
+      return graph::ActivationSpec{graph::Activation::relu6};
+    case TfliteActivation::relu_n1_to_1:
+      return graph::ActivationSpec{graph::Activation::clip, -1, 1};
+    case TfliteActivation::tanh:
+      return graph::ActivationSpec{graph::Activation::tanh};
+    default:
+      return fail(Code::unavailable, "has an unknown fused activation");
   }
 }
 
@@ -198,7 +251,8 @@ Result<graph::Graph> TfliteConverter::convert(bool free_batch) {
     if (type == ElementType::i32 || (type != ElementType::f32 && !from.quantization)) {
       return fail(Code::unavailable, "input '{}' holds integers without a quantization", from.name);
     }
-    if (items_[static_cast<size_t>(index)].plain != kNoValue || !from.data.empty()) return fail(Code::invalid, "input '{}' is named twice", from.name);
+    if (items_[static_cast<size_t>(index)].plain != kNoValue || !from.data.empty())
+      return fail(Code::invalid, "input '{}' is named twice", from.name);
     ValueId id = builder_.input(from.name, type, std::move(shape));
     builder_.graph().value(id).quantization = from.quantization;
     items_[static_cast<size_t>(index)].plain = id;

@@ -17,46 +17,172 @@ constexpr size_t kOperandsMax = 1 << 20;  // of all operators; parts of the file
 constexpr size_t kScalesMax = 1 << 22;    // of all tensors
 
 // BuiltinOperator of the file format, 0 to 126.
-constexpr const char* kNames[] = {
-    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "DEQUANTIZE", "EMBEDDING_LOOKUP", "FLOOR",
-    "FULLY_CONNECTED", "HASHTABLE_LOOKUP", "L2_NORMALIZATION", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION", "LOGISTIC", "LSH_PROJECTION",
-    "LSTM", "MAX_POOL_2D", "MUL", "RELU", "RELU_N1_TO_1", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RNN", "SOFTMAX", "SPACE_TO_DEPTH", "SVDF",
-    "TANH", "CONCAT_EMBEDDINGS", "SKIP_GRAM", "CALL", "CUSTOM", "EMBEDDING_LOOKUP_SPARSE", "PAD", "UNIDIRECTIONAL_SEQUENCE_RNN", "GATHER",
-    "BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "TRANSPOSE", "MEAN", "SUB", "DIV", "SQUEEZE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "STRIDED_SLICE",
-    "BIDIRECTIONAL_SEQUENCE_RNN", "EXP", "TOPK_V2", "SPLIT", "LOG_SOFTMAX", "DELEGATE", "BIDIRECTIONAL_SEQUENCE_LSTM", "CAST", "PRELU",
-    "MAXIMUM", "ARG_MAX", "MINIMUM", "LESS", "NEG", "PADV2", "GREATER", "GREATER_EQUAL", "LESS_EQUAL", "SELECT", "SLICE", "SIN",
-    "TRANSPOSE_CONV", "SPARSE_TO_DENSE", "TILE", "EXPAND_DIMS", "EQUAL", "NOT_EQUAL", "LOG", "SUM", "SQRT", "RSQRT", "SHAPE", "POW", "ARG_MIN",
-    "FAKE_QUANT", "REDUCE_PROD", "REDUCE_MAX", "PACK", "LOGICAL_OR", "ONE_HOT", "LOGICAL_AND", "LOGICAL_NOT", "UNPACK", "REDUCE_MIN",
-    "FLOOR_DIV", "REDUCE_ANY", "SQUARE", "ZEROS_LIKE", "FILL", "FLOOR_MOD", "RANGE", "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU",
-    "SQUARED_DIFFERENCE", "MIRROR_PAD", "ABS", "SPLIT_V", "UNIQUE", "CEIL", "REVERSE_V2", "ADD_N", "GATHER_ND", "COS", "WHERE", "RANK", "ELU",
-    "REVERSE_SEQUENCE", "MATRIX_DIAG", "QUANTIZE", "MATRIX_SET_DIAG", "ROUND", "HARD_SWISH", "IF", "WHILE", "NON_MAX_SUPPRESSION_V4",
-    "NON_MAX_SUPPRESSION_V5", "SCATTER_ND", "SELECT_V2", "DENSIFY", "SEGMENT_SUM", "BATCH_MATMUL"};
+constexpr const char* kNames[] = {"ADD",
+                                  "AVERAGE_POOL_2D",
+                                  "CONCATENATION",
+                                  "CONV_2D",
+                                  "DEPTHWISE_CONV_2D",
+                                  "DEPTH_TO_SPACE",
+                                  "DEQUANTIZE",
+                                  "EMBEDDING_LOOKUP",
+                                  "FLOOR",
+                                  "FULLY_CONNECTED",
+                                  "HASHTABLE_LOOKUP",
+                                  "L2_NORMALIZATION",
+                                  "L2_POOL_2D",
+                                  "LOCAL_RESPONSE_NORMALIZATION",
+                                  "LOGISTIC",
+                                  "LSH_PROJECTION",
+                                  "LSTM",
+                                  "MAX_POOL_2D",
+                                  "MUL",
+                                  "RELU",
+                                  "RELU_N1_TO_1",
+                                  "RELU6",
+                                  "RESHAPE",
+                                  "RESIZE_BILINEAR",
+                                  "RNN",
+                                  "SOFTMAX",
+                                  "SPACE_TO_DEPTH",
+                                  "SVDF",
+                                  "TANH",
+                                  "CONCAT_EMBEDDINGS",
+                                  "SKIP_GRAM",
+                                  "CALL",
+                                  "CUSTOM",
+                                  "EMBEDDING_LOOKUP_SPARSE",
+                                  "PAD",
+                                  "UNIDIRECTIONAL_SEQUENCE_RNN",
+                                  "GATHER",
+                                  "BATCH_TO_SPACE_ND",
+                                  "SPACE_TO_BATCH_ND",
+                                  "TRANSPOSE",
+                                  "MEAN",
+                                  "SUB",
+                                  "DIV",
+                                  "SQUEEZE",
+                                  "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                                  "STRIDED_SLICE",
+                                  "BIDIRECTIONAL_SEQUENCE_RNN",
+                                  "EXP",
+                                  "TOPK_V2",
+                                  "SPLIT",
+                                  "LOG_SOFTMAX",
+                                  "DELEGATE",
+                                  "BIDIRECTIONAL_SEQUENCE_LSTM",
+                                  "CAST",
+                                  "PRELU",
+                                  "MAXIMUM",
+                                  "ARG_MAX",
+                                  "MINIMUM",
+                                  "LESS",
+                                  "NEG",
+                                  "PADV2",
+                                  "GREATER",
+                                  "GREATER_EQUAL",
+                                  "LESS_EQUAL",
+                                  "SELECT",
+                                  "SLICE",
+                                  "SIN",
+                                  "TRANSPOSE_CONV",
+                                  "SPARSE_TO_DENSE",
+                                  "TILE",
+                                  "EXPAND_DIMS",
+                                  "EQUAL",
+                                  "NOT_EQUAL",
+                                  "LOG",
+                                  "SUM",
+                                  "SQRT",
+                                  "RSQRT",
+                                  "SHAPE",
+                                  "POW",
+                                  "ARG_MIN",
+                                  "FAKE_QUANT",
+                                  "REDUCE_PROD",
+                                  "REDUCE_MAX",
+                                  "PACK",
+                                  "LOGICAL_OR",
+                                  "ONE_HOT",
+                                  "LOGICAL_AND",
+                                  "LOGICAL_NOT",
+                                  "UNPACK",
+                                  "REDUCE_MIN",
+                                  "FLOOR_DIV",
+                                  "REDUCE_ANY",
+                                  "SQUARE",
+                                  "ZEROS_LIKE",
+                                  "FILL",
+                                  "FLOOR_MOD",
+                                  "RANGE",
+                                  "RESIZE_NEAREST_NEIGHBOR",
+                                  "LEAKY_RELU",
+                                  "SQUARED_DIFFERENCE",
+                                  "MIRROR_PAD",
+                                  "ABS",
+                                  "SPLIT_V",
+                                  "UNIQUE",
+                                  "CEIL",
+                                  "REVERSE_V2",
+                                  "ADD_N",
+                                  "GATHER_ND",
+                                  "COS",
+                                  "WHERE",
+                                  "RANK",
+                                  "ELU",
+                                  "REVERSE_SEQUENCE",
+                                  "MATRIX_DIAG",
+                                  "QUANTIZE",
+                                  "MATRIX_SET_DIAG",
+                                  "ROUND",
+                                  "HARD_SWISH",
+                                  "IF",
+                                  "WHILE",
+                                  "NON_MAX_SUPPRESSION_V4",
+                                  "NON_MAX_SUPPRESSION_V5",
+                                  "SCATTER_ND",
+                                  "SELECT_V2",
+                                  "DENSIFY",
+                                  "SEGMENT_SUM",
+                                  "BATCH_MATMUL"};
 
 TfliteType type_of(tflite_ir::TensorType type) {
   switch (type) {
-    case tflite_ir::TensorType_float32: return TfliteType::f32;
-    case tflite_ir::TensorType_float16: return TfliteType::f16;
-    case tflite_ir::TensorType_int8: return TfliteType::i8;
-    case tflite_ir::TensorType_uint8: return TfliteType::u8;
-    case tflite_ir::TensorType_int32: return TfliteType::i32;
-    case tflite_ir::TensorType_int64: return TfliteType::i64;
-    case tflite_ir::TensorType_bool_: return TfliteType::boolean;
-    default: return TfliteType::other;
+    case tflite_ir::TensorType_float32:
+      return TfliteType::f32;
+    case tflite_ir::TensorType_float16:
+      return TfliteType::f16;
+    case tflite_ir::TensorType_int8:
+      return TfliteType::i8;
+    case tflite_ir::TensorType_uint8:
+      return TfliteType::u8;
+    case tflite_ir::TensorType_int32:
+      return TfliteType::i32;
+    case tflite_ir::TensorType_int64:
+      return TfliteType::i64;
+    case tflite_ir::TensorType_bool_:
+      return TfliteType::boolean;
+    default:
+      return TfliteType::other;
   }
 }
 
 size_t width_of(TfliteType type) {
   switch (type) {
     case TfliteType::f32:
-    case TfliteType::i32: return 4;
-    case TfliteType::i64: return 8;
-    case TfliteType::f16: return 2;
-    default: return 1;
+    case TfliteType::i32:
+      return 4;
+    case TfliteType::i64:
+      return 8;
+    case TfliteType::f16:
+      return 2;
+    default:
+      return 1;
   }
 }
 
 TfliteActivation activation_of(int8_t code) {
-  return code >= 0 && code <= static_cast<int8_t>(TfliteActivation::sign_bit) ? static_cast<TfliteActivation>(code) : TfliteActivation::sign_bit;
+  return code >= 0 && code <= static_cast<int8_t>(TfliteActivation::sign_bit) ? static_cast<TfliteActivation>(code)
+                                                                              : TfliteActivation::sign_bit;
 }
 
 // The options as the table that the operator's code says they are.
@@ -121,13 +247,18 @@ Status read_options(int32_t code, OptionsReader reader, TfliteOptions& out) {
     case kAdd:
     case kSub:
     case kMul:
-    case kDiv: return reader.as<tflite_ir::Activated>([&](const auto& t) { out.activation = activation_of(t.activation()); });
-    case kSoftmax: return reader.as<tflite_ir::Softmax>([&](const auto& t) { out.beta = t.beta(); });
+    case kDiv:
+      return reader.as<tflite_ir::Activated>([&](const auto& t) { out.activation = activation_of(t.activation()); });
+    case kSoftmax:
+      return reader.as<tflite_ir::Softmax>([&](const auto& t) { out.beta = t.beta(); });
     case kMean:
     case kSum:
-    case kReduceMax: return reader.as<tflite_ir::Reducer>([&](const auto& t) { out.keep_dimensions = t.keep_dims(); });
-    case kLeakyRelu: return reader.as<tflite_ir::LeakyRelu>([&](const auto& t) { out.alpha = t.alpha(); });
-    case kGelu: return reader.as<tflite_ir::Gelu>([&](const auto& t) { out.approximate = t.approximate(); });
+    case kReduceMax:
+      return reader.as<tflite_ir::Reducer>([&](const auto& t) { out.keep_dimensions = t.keep_dims(); });
+    case kLeakyRelu:
+      return reader.as<tflite_ir::LeakyRelu>([&](const auto& t) { out.alpha = t.alpha(); });
+    case kGelu:
+      return reader.as<tflite_ir::Gelu>([&](const auto& t) { out.approximate = t.approximate(); });
     case kStridedSlice:
       return reader.as<tflite_ir::StridedSlice>([&](const auto& t) {
         out.begin_mask = t.begin_mask();
@@ -148,7 +279,8 @@ Status read_options(int32_t code, OptionsReader reader, TfliteOptions& out) {
         out.projection_clip = t.projection_clip();
         out.time_major = t.time_major();
       });
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -189,7 +321,8 @@ Result<TfliteTensor> tensor_of(const tflite_ir::Model& model, const tflite_ir::T
   if (from.name() != nullptr) tensor.name = printable({reinterpret_cast<const char*>(from.name()->data()), from.name()->size()});
   tensor.type = type_of(from.type());
   if (from.shape() != nullptr) {
-    if (from.shape()->size() > 2 * graph::kRankMax) return fail(Code::unavailable, "'{}' has {} dimensions", tensor.name, from.shape()->size());
+    if (from.shape()->size() > 2 * graph::kRankMax)
+      return fail(Code::unavailable, "'{}' has {} dimensions", tensor.name, from.shape()->size());
     tensor.shape.assign(from.shape()->begin(), from.shape()->end());
   }
   for (int64_t& dimension : tensor.shape) dimension = dimension < 0 ? -1 : dimension;
@@ -198,8 +331,10 @@ Result<TfliteTensor> tensor_of(const tflite_ir::Model& model, const tflite_ir::T
   Result<std::span<const std::byte>> data = data_of(model, from);
   if (!data) return fail(Code::invalid, "'{}' {}", tensor.name, data.error().message);
   tensor.data = *data;
-  if (!tensor.data.empty() && tensor.type != TfliteType::other && tensor.data.size() != static_cast<size_t>(count) * width_of(tensor.type)) {
-    return fail(Code::invalid, "'{}' has {} bytes, its shape needs {}", tensor.name, tensor.data.size(), static_cast<size_t>(count) * width_of(tensor.type));
+  if (!tensor.data.empty() && tensor.type != TfliteType::other &&
+      tensor.data.size() != static_cast<size_t>(count) * width_of(tensor.type)) {
+    return fail(Code::invalid, "'{}' has {} bytes, its shape needs {}", tensor.name, tensor.data.size(),
+                static_cast<size_t>(count) * width_of(tensor.type));
   }
   if (tensor.type != TfliteType::i8 && tensor.type != TfliteType::u8 && tensor.type != TfliteType::i32) return tensor;
   Result<std::optional<graph::Quantization>> quantization = quantization_of(from, scales);
@@ -214,7 +349,8 @@ Result<std::vector<int32_t>> indices(const flatbuffers::Vector<int32_t>* from, s
   operands += from->size();
   if (operands > kOperandsMax) return fail(Code::invalid, "the model has more than {} operands", kOperandsMax);
   for (int32_t index : *from) {
-    if (index < -1 || index >= static_cast<int64_t>(tensors)) return fail(Code::invalid, "the model refers to tensor {}, which does not exist", index);
+    if (index < -1 || index >= static_cast<int64_t>(tensors))
+      return fail(Code::invalid, "the model refers to tensor {}, which does not exist", index);
     out.push_back(index);
   }
   return out;
@@ -228,20 +364,23 @@ Result<int32_t> code_of(const tflite_ir::Model& model, const tflite_ir::Operator
   const int32_t code = std::max<int32_t>(entry->deprecated_code(), entry->code());  // old files have the first alone
   if (code != kCustom) return code;
   std::string name;
-  if (entry->custom_code() != nullptr) name = printable({reinterpret_cast<const char*>(entry->custom_code()->data()), entry->custom_code()->size()});
+  if (entry->custom_code() != nullptr)
+    name = printable({reinterpret_cast<const char*>(entry->custom_code()->data()), entry->custom_code()->size()});
   return fail(Code::unavailable, "operator CUSTOM '{}' is not supported", name);
 }
 
 Result<TfliteModel> model_of(const tflite_ir::Model& from, flatbuffers::Verifier& verifier) {
-  if (from.version() != 3) return fail(Code::unavailable, "the file has version {} of the TensorFlow Lite format; 3 is supported", from.version());
+  if (from.version() != 3)
+    return fail(Code::unavailable, "the file has version {} of the TensorFlow Lite format; 3 is supported", from.version());
   if (from.subgraphs() == nullptr || from.subgraphs()->size() != 1) {
-    return fail(Code::unavailable, "the model has {} subgraphs; control flow is not supported", from.subgraphs() == nullptr ? 0 : from.subgraphs()->size());
+    return fail(Code::unavailable, "the model has {} subgraphs; control flow is not supported",
+                from.subgraphs() == nullptr ? 0 : from.subgraphs()->size());
   }
   const tflite_ir::SubGraph& graph = *from.subgraphs()->Get(0);
   if (graph.tensors() == nullptr || graph.operators() == nullptr) return fail(Code::invalid, "the model is empty");
   if (graph.tensors()->size() > graph::kValuesMax || graph.operators()->size() > graph::kNodesMax) {
-    return fail(Code::invalid, "the model has {} operators and {} tensors, at most {} and {}", graph.operators()->size(), graph.tensors()->size(),
-                graph::kNodesMax, graph::kValuesMax);
+    return fail(Code::invalid, "the model has {} operators and {} tensors, at most {} and {}", graph.operators()->size(),
+                graph.tensors()->size(), graph::kNodesMax, graph::kValuesMax);
   }
   TfliteModel model;
   size_t scales = 0, operands = 0;
@@ -262,7 +401,8 @@ Result<TfliteModel> model_of(const tflite_ir::Model& from, flatbuffers::Verifier
   }
   SKERRY_ASSIGN(model.inputs, indices(graph.inputs(), model.tensors.size(), operands));
   SKERRY_ASSIGN(model.outputs, indices(graph.outputs(), model.tensors.size(), operands));
-  const bool left_out = std::count(model.inputs.begin(), model.inputs.end(), -1) + std::count(model.outputs.begin(), model.outputs.end(), -1) > 0;
+  const bool left_out =
+      std::count(model.inputs.begin(), model.inputs.end(), -1) + std::count(model.outputs.begin(), model.outputs.end(), -1) > 0;
   if (model.inputs.empty() || model.outputs.empty() || left_out) return fail(Code::invalid, "the model has no inputs or no outputs");
   return model;
 }
@@ -278,7 +418,8 @@ Result<TfliteModel> parse_tflite(std::span<const std::byte> file) {
   if (file.size() > kFileBytesMax) return fail(Code::invalid, "the file has {} bytes, at most {}", file.size(), kFileBytesMax);
   const uint8_t* bytes = reinterpret_cast<const uint8_t*>(file.data());
   constexpr size_t kIdentifierEnd = 8;
-  if (file.size() < kIdentifierEnd || !tflite_ir::ModelBufferHasIdentifier(bytes)) return fail(Code::invalid, "this is no TensorFlow Lite file");
+  if (file.size() < kIdentifierEnd || !tflite_ir::ModelBufferHasIdentifier(bytes))
+    return fail(Code::invalid, "this is no TensorFlow Lite file");
   // The verifier and the readers want the file aligned as it would be mapped.
   if (reinterpret_cast<uintptr_t>(bytes) % alignof(std::max_align_t) != 0) return fail(Code::internal, "the file's memory is not aligned");
   flatbuffers::Verifier verifier(bytes, file.size());

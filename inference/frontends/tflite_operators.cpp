@@ -133,14 +133,30 @@ Status TfliteConverter::activation(const TfliteOperator& op) {
   SKERRY_ASSIGN(ValueId x, native(index));
   graph::ActivationSpec spec;
   switch (op.code) {
-    case kRelu: spec = {Activation::relu}; break;
-    case kRelu6: spec = {Activation::relu6}; break;
-    case kReluN1To1: spec = {Activation::clip, -1, 1}; break;
-    case kLogistic: spec = {Activation::sigmoid}; break;
-    case kTanh: spec = {Activation::tanh}; break;
-    case kHardSwish: spec = {Activation::hard_swish}; break;
-    case kLeakyRelu: spec = {Activation::leaky_relu, op.options.alpha}; break;
-    case kElu: spec = {Activation::elu, 1}; break;
+    case kRelu:
+      spec = {Activation::relu};
+      break;
+    case kRelu6:
+      spec = {Activation::relu6};
+      break;
+    case kReluN1To1:
+      spec = {Activation::clip, -1, 1};
+      break;
+    case kLogistic:
+      spec = {Activation::sigmoid};
+      break;
+    case kTanh:
+      spec = {Activation::tanh};
+      break;
+    case kHardSwish:
+      spec = {Activation::hard_swish};
+      break;
+    case kLeakyRelu:
+      spec = {Activation::leaky_relu, op.options.alpha};
+      break;
+    case kElu:
+      spec = {Activation::elu, 1};
+      break;
     default:
       if (op.options.approximate) return fail(Code::unavailable, "is approximated with tanh");
       spec = {Activation::gelu};
@@ -164,9 +180,9 @@ Status TfliteConverter::prelu(const TfliteOperator& op) {
 }
 
 Status TfliteConverter::binary(const TfliteOperator& op) {
-  static const std::map<int32_t, Binary::Kind> kinds = {{kAdd, Binary::Kind::add}, {kSub, Binary::Kind::sub}, {kMul, Binary::Kind::mul},
-                                                        {kDiv, Binary::Kind::div}, {kMaximum, Binary::Kind::max}, {kMinimum, Binary::Kind::min},
-                                                        {kPow, Binary::Kind::pow}, {kSquaredDifference, Binary::Kind::sub}};
+  static const std::map<int32_t, Binary::Kind> kinds = {
+      {kAdd, Binary::Kind::add},     {kSub, Binary::Kind::sub},     {kMul, Binary::Kind::mul}, {kDiv, Binary::Kind::div},
+      {kMaximum, Binary::Kind::max}, {kMinimum, Binary::Kind::min}, {kPow, Binary::Kind::pow}, {kSquaredDifference, Binary::Kind::sub}};
   SKERRY_ASSIGN(size_t left, operand(op, 0));
   SKERRY_ASSIGN(size_t right, operand(op, 1));
   const bool images = tensor(left).shape.size() == 4 && tensor(right).shape.size() == 4;
@@ -174,7 +190,8 @@ Status TfliteConverter::binary(const TfliteOperator& op) {
   Result<ValueId> from_left = first ? channels_first(left) : plain(left), from_right = first ? channels_first(right) : plain(right);
   SKERRY_ASSIGN(ValueId a, std::move(from_left));
   SKERRY_ASSIGN(ValueId b, std::move(from_right));
-  if (builder_.graph().value(a).type == ElementType::i32 || builder_.graph().value(b).type == ElementType::i32) return fail(Code::unavailable, "computes with integers");
+  if (builder_.graph().value(a).type == ElementType::i32 || builder_.graph().value(b).type == ElementType::i32)
+    return fail(Code::unavailable, "computes with integers");
   SKERRY_ASSIGN(graph::ActivationSpec activation, fused(op));
   SKERRY_ASSIGN(ValueId id, builder_.add(name_of(op), Binary{kinds.at(op.code), activation}, {a, b}));
   if (op.code == kSquaredDifference) {
@@ -192,7 +209,7 @@ Status TfliteConverter::unary(const TfliteOperator& op) {
     SKERRY_ASSIGN(id, builder_.add(name_of(op), Binary{Binary::Kind::mul}, {x, x}));
     return set(op, 0, id, first);
   }
-  static const std::map<int32_t, Unary::Kind> kinds = {{kExp, Unary::Kind::exp}, {kLog, Unary::Kind::log}, {kSqrt, Unary::Kind::sqrt},
+  static const std::map<int32_t, Unary::Kind> kinds = {{kExp, Unary::Kind::exp},    {kLog, Unary::Kind::log}, {kSqrt, Unary::Kind::sqrt},
                                                        {kRsqrt, Unary::Kind::sqrt}, {kNeg, Unary::Kind::neg}, {kAbs, Unary::Kind::abs}};
   SKERRY_ASSIGN(id, builder_.add(name_of(op), Unary{kinds.at(op.code)}, {x}));
   if (op.code == kRsqrt) {
@@ -270,7 +287,8 @@ Status TfliteConverter::pad(const TfliteOperator& op) {
   if (has(op, 2)) {
     SKERRY_ASSIGN(size_t fill, operand(op, 2));
     SKERRY_ASSIGN(ValueId value, plain(fill));
-    if (!builder_.is_constant(value) || graph::elements(builder_.shape(value)) != 1) return fail(Code::unavailable, "fills with a computed value");
+    if (!builder_.is_constant(value) || graph::elements(builder_.shape(value)) != 1)
+      return fail(Code::unavailable, "fills with a computed value");
     SKERRY_ASSIGN(value, builder_.dequantized(value));
     pad.value = graph::real_values(builder_.graph().value(value))[0];
   }
@@ -306,12 +324,14 @@ Status TfliteConverter::slice(const TfliteOperator& op) {
   SKERRY_ASSIGN(std::vector<int64_t> begin, ints(op, 1));
   SKERRY_ASSIGN(std::vector<int64_t> size, ints(op, 2));
   const Shape shape = builder_.shape(x);
-  if (begin.size() != shape.size() || size.size() != shape.size()) return fail(Code::invalid, "has {} begins for {}", begin.size(), graph::to_string(shape));
+  if (begin.size() != shape.size() || size.size() != shape.size())
+    return fail(Code::invalid, "has {} begins for {}", begin.size(), graph::to_string(shape));
   graph::Slice slice;
   for (size_t i = 0; i < shape.size(); ++i) {
     const bool batch = shape[i] == -1 && begin[i] == 0 && (size[i] == -1 || size[i] == 1);
     if (batch || (begin[i] == 0 && (size[i] == -1 || size[i] == shape[i]))) continue;
-    if (begin[i] < 0 || size[i] < -1 || size[i] > graph::kElementsMax || begin[i] > graph::kElementsMax) return fail(Code::invalid, "begins at {}", begin[i]);
+    if (begin[i] < 0 || size[i] < -1 || size[i] > graph::kElementsMax || begin[i] > graph::kElementsMax)
+      return fail(Code::invalid, "begins at {}", begin[i]);
     slice.axes.push_back(static_cast<int64_t>(i));
     slice.begin.push_back(begin[i]);
     slice.end.push_back(size[i] == -1 ? kEnd : begin[i] + size[i]);
@@ -331,7 +351,8 @@ Status TfliteConverter::strided_slice(const TfliteOperator& op) {
   SKERRY_ASSIGN(std::vector<int64_t> end, ints(op, 2));
   SKERRY_ASSIGN(std::vector<int64_t> step, ints(op, 3));
   const Shape shape = builder_.shape(x);
-  if (begin.size() > shape.size() || end.size() != begin.size() || step.size() != begin.size()) return fail(Code::invalid, "has lists that do not fit");
+  if (begin.size() > shape.size() || end.size() != begin.size() || step.size() != begin.size())
+    return fail(Code::invalid, "has lists that do not fit");
   graph::Slice slice;
   for (size_t i = 0; i < begin.size(); ++i) {
     const int32_t bit = 1 << i;
@@ -409,12 +430,14 @@ Status TfliteConverter::shape_calculation(const TfliteOperator& op) {
   return {};
 }
 
-// Inputs: x; weights i f c o; recurrent weights i f c o; peepholes i f o; biases i f c o; projection, its bias; states h c; layer norms i f c o.
+// Inputs: x; weights i f c o; recurrent weights i f c o; peepholes i f o; biases i f c o; projection, its bias; states h c; layer norms i f
+// c o.
 Status TfliteConverter::lstm(const TfliteOperator& op) {
   for (size_t i : {9, 10, 11, 16, 17, 20, 21, 22, 23}) {
     if (has(op, i)) return fail(Code::unavailable, "has peepholes, a projection or layer normalisation");
   }
-  if (op.options.activation != TfliteActivation::tanh || op.options.cell_clip != 0) return fail(Code::unavailable, "has another activation than tanh, or clips");
+  if (op.options.activation != TfliteActivation::tanh || op.options.cell_clip != 0)
+    return fail(Code::unavailable, "has another activation than tanh, or clips");
   SKERRY_ASSIGN(size_t index, operand(op, 0));
   if (tensor(index).type != TfliteType::f32) return fail(Code::unavailable, "is quantized");
   SKERRY_ASSIGN(ValueId x, plain(index));
@@ -436,7 +459,8 @@ Status TfliteConverter::lstm(const TfliteOperator& op) {
   SKERRY_ASSIGN(ValueId w, stacked(1));
   SKERRY_ASSIGN(ValueId r, stacked(5));
   SKERRY_ASSIGN(ValueId b, stacked(12));
-  ValueId none = builder_.constant("no_bias", builder_.shape(b), std::vector<float>(static_cast<size_t>(graph::elements(builder_.shape(b)))));
+  ValueId none =
+      builder_.constant("no_bias", builder_.shape(b), std::vector<float>(static_cast<size_t>(graph::elements(builder_.shape(b)))));
   SKERRY_ASSIGN(b, builder_.add(name_of(op), graph::Concat{1}, {b, none}));
   if (builder_.rank(r) != 3) return fail(Code::invalid, "has recurrent weights of {}", graph::to_string(builder_.shape(r)));
   const bool time_major = op.options.time_major;

@@ -21,11 +21,37 @@ using graph::ValueId;
 namespace {
 
 // Arithmetic and bookkeeping on what is known: run by LibTorch itself. Nothing here reads files, draws randomness or makes large things.
-const std::set<std::string> kCalculations = {
-    "aten::add", "aten::sub", "aten::mul", "aten::div", "aten::floordiv", "aten::remainder", "aten::neg", "aten::eq", "aten::ne", "aten::lt",
-    "aten::le", "aten::gt", "aten::ge", "aten::__and__", "aten::__or__", "aten::__not__", "aten::__is__", "aten::__isnot__", "aten::__getitem__",
-    "aten::len", "aten::Int", "aten::Float", "aten::Bool", "aten::ceil", "aten::floor", "prim::min", "prim::max", "aten::IntImplicit",
-    "aten::ScalarImplicit", "aten::FloatImplicit", "aten::floor_divide"};
+const std::set<std::string> kCalculations = {"aten::add",
+                                             "aten::sub",
+                                             "aten::mul",
+                                             "aten::div",
+                                             "aten::floordiv",
+                                             "aten::remainder",
+                                             "aten::neg",
+                                             "aten::eq",
+                                             "aten::ne",
+                                             "aten::lt",
+                                             "aten::le",
+                                             "aten::gt",
+                                             "aten::ge",
+                                             "aten::__and__",
+                                             "aten::__or__",
+                                             "aten::__not__",
+                                             "aten::__is__",
+                                             "aten::__isnot__",
+                                             "aten::__getitem__",
+                                             "aten::len",
+                                             "aten::Int",
+                                             "aten::Float",
+                                             "aten::Bool",
+                                             "aten::ceil",
+                                             "aten::floor",
+                                             "prim::min",
+                                             "prim::max",
+                                             "aten::IntImplicit",
+                                             "aten::ScalarImplicit",
+                                             "aten::FloatImplicit",
+                                             "aten::floor_divide"};
 
 bool is_batch(const c10::IValue& value) { return value.isInt() && value.toInt() == kBatch; }
 
@@ -278,7 +304,8 @@ Status TorchWalker::walk_node(const torch::jit::Node& node) {
     call.in_place = handler != handlers().end();
     if (!call.in_place) call.type = written;
   }
-  if (handler == handlers().end()) return fail(Code::unavailable, "operator {} (TorchScript) of '{}' is not supported", call.type, call.name);
+  if (handler == handlers().end())
+    return fail(Code::unavailable, "operator {} (TorchScript) of '{}' is not supported", call.type, call.name);
   Status status = (this->*handler->second)(call);
   return status.ok() ? status : Status(named(status.error()));
 }
@@ -297,7 +324,8 @@ Result<std::vector<ValueId>> TorchWalker::outputs(const torch::jit::Block& block
   }
   std::vector<ValueId> ids;
   for (const Item& found : items) {
-    if (found.id == kNoValue || builder_.is_constant(found.id)) return fail(Code::unavailable, "an output of the model is a constant, or nested");
+    if (found.id == kNoValue || builder_.is_constant(found.id))
+      return fail(Code::unavailable, "an output of the model is a constant, or nested");
     ids.push_back(found.id);
   }
   return ids;

@@ -19,27 +19,85 @@ using graph::ValueId;
 
 const std::map<std::string, TorchWalker::Handler>& TorchWalker::handlers() {
   using W = TorchWalker;
-  static const std::map<std::string, Handler> table = {
-      {"aten::_convolution", &W::convolution}, {"aten::convolution", &W::convolution}, {"aten::conv1d", &W::convolution},
-      {"aten::conv2d", &W::convolution}, {"aten::linear", &W::linear}, {"aten::addmm", &W::addmm}, {"aten::matmul", &W::matmul},
-      {"aten::mm", &W::matmul}, {"aten::bmm", &W::matmul}, {"aten::batch_norm", &W::batch_norm}, {"aten::layer_norm", &W::layer_norm},
-      {"aten::relu", &W::activation}, {"aten::relu6", &W::activation}, {"aten::sigmoid", &W::activation}, {"aten::tanh", &W::activation},
-      {"aten::silu", &W::activation}, {"aten::hardswish", &W::activation}, {"aten::hardsigmoid", &W::activation},
-      {"aten::leaky_relu", &W::activation}, {"aten::hardtanh", &W::hardtanh}, {"aten::clamp", &W::clamp}, {"aten::clamp_min", &W::clamp},
-      {"aten::clamp_max", &W::clamp}, {"aten::gelu", &W::gelu}, {"aten::elu", &W::elu}, {"aten::max_pool1d", &W::pool},
-      {"aten::max_pool2d", &W::pool}, {"aten::avg_pool1d", &W::pool}, {"aten::avg_pool2d", &W::pool},
-      {"aten::adaptive_avg_pool1d", &W::adaptive_pool}, {"aten::adaptive_avg_pool2d", &W::adaptive_pool}, {"aten::add", &W::binary},
-      {"aten::sub", &W::binary}, {"aten::rsub", &W::binary}, {"aten::mul", &W::binary}, {"aten::div", &W::binary}, {"aten::pow", &W::binary},
-      {"aten::minimum", &W::binary}, {"aten::maximum", &W::binary}, {"aten::sqrt", &W::unary}, {"aten::rsqrt", &W::unary},
-      {"aten::exp", &W::unary}, {"aten::log", &W::unary}, {"aten::neg", &W::unary}, {"aten::abs", &W::unary}, {"aten::reciprocal", &W::unary},
-      {"aten::mean", &W::reduce}, {"aten::sum", &W::reduce}, {"aten::amax", &W::reduce}, {"aten::softmax", &W::softmax},
-      {"aten::log_softmax", &W::softmax}, {"aten::cat", &W::concat}, {"aten::flatten", &W::flatten}, {"aten::view", &W::view},
-      {"aten::reshape", &W::view}, {"aten::squeeze", &W::squeeze}, {"aten::unsqueeze", &W::unsqueeze}, {"aten::transpose", &W::transpose},
-      {"aten::t", &W::transpose}, {"aten::permute", &W::permute}, {"aten::slice", &W::slice}, {"aten::select", &W::select},
-      {"aten::chunk", &W::split}, {"aten::split", &W::split}, {"aten::split_with_sizes", &W::split}, {"aten::constant_pad_nd", &W::pad},
-      {"aten::pad", &W::pad}, {"aten::dropout", &W::same}, {"aten::feature_dropout", &W::same}, {"aten::contiguous", &W::same},
-      {"aten::clone", &W::same}, {"aten::detach", &W::same}, {"aten::to", &W::same}, {"aten::type_as", &W::same}, {"aten::size", &W::size},
-      {"aten::dim", &W::dimensions}, {"aten::zeros", &W::zeros}, {"aten::gru", &W::recurrent}, {"aten::lstm", &W::recurrent}};
+  static const std::map<std::string, Handler> table = {{"aten::_convolution", &W::convolution},
+                                                       {"aten::convolution", &W::convolution},
+                                                       {"aten::conv1d", &W::convolution},
+                                                       {"aten::conv2d", &W::convolution},
+                                                       {"aten::linear", &W::linear},
+                                                       {"aten::addmm", &W::addmm},
+                                                       {"aten::matmul", &W::matmul},
+                                                       {"aten::mm", &W::matmul},
+                                                       {"aten::bmm", &W::matmul},
+                                                       {"aten::batch_norm", &W::batch_norm},
+                                                       {"aten::layer_norm", &W::layer_norm},
+                                                       {"aten::relu", &W::activation},
+                                                       {"aten::relu6", &W::activation},
+                                                       {"aten::sigmoid", &W::activation},
+                                                       {"aten::tanh", &W::activation},
+                                                       {"aten::silu", &W::activation},
+                                                       {"aten::hardswish", &W::activation},
+                                                       {"aten::hardsigmoid", &W::activation},
+                                                       {"aten::leaky_relu", &W::activation},
+                                                       {"aten::hardtanh", &W::hardtanh},
+                                                       {"aten::clamp", &W::clamp},
+                                                       {"aten::clamp_min", &W::clamp},
+                                                       {"aten::clamp_max", &W::clamp},
+                                                       {"aten::gelu", &W::gelu},
+                                                       {"aten::elu", &W::elu},
+                                                       {"aten::max_pool1d", &W::pool},
+                                                       {"aten::max_pool2d", &W::pool},
+                                                       {"aten::avg_pool1d", &W::pool},
+                                                       {"aten::avg_pool2d", &W::pool},
+                                                       {"aten::adaptive_avg_pool1d", &W::adaptive_pool},
+                                                       {"aten::adaptive_avg_pool2d", &W::adaptive_pool},
+                                                       {"aten::add", &W::binary},
+                                                       {"aten::sub", &W::binary},
+                                                       {"aten::rsub", &W::binary},
+                                                       {"aten::mul", &W::binary},
+                                                       {"aten::div", &W::binary},
+                                                       {"aten::pow", &W::binary},
+                                                       {"aten::minimum", &W::binary},
+                                                       {"aten::maximum", &W::binary},
+                                                       {"aten::sqrt", &W::unary},
+                                                       {"aten::rsqrt", &W::unary},
+                                                       {"aten::exp", &W::unary},
+                                                       {"aten::log", &W::unary},
+                                                       {"aten::neg", &W::unary},
+                                                       {"aten::abs", &W::unary},
+                                                       {"aten::reciprocal", &W::unary},
+                                                       {"aten::mean", &W::reduce},
+                                                       {"aten::sum", &W::reduce},
+                                                       {"aten::amax", &W::reduce},
+                                                       {"aten::softmax", &W::softmax},
+                                                       {"aten::log_softmax", &W::softmax},
+                                                       {"aten::cat", &W::concat},
+                                                       {"aten::flatten", &W::flatten},
+                                                       {"aten::view", &W::view},
+                                                       {"aten::reshape", &W::view},
+                                                       {"aten::squeeze", &W::squeeze},
+                                                       {"aten::unsqueeze", &W::unsqueeze},
+                                                       {"aten::transpose", &W::transpose},
+                                                       {"aten::t", &W::transpose},
+                                                       {"aten::permute", &W::permute},
+                                                       {"aten::slice", &W::slice},
+                                                       {"aten::select", &W::select},
+                                                       {"aten::chunk", &W::split},
+                                                       {"aten::split", &W::split},
+                                                       {"aten::split_with_sizes", &W::split},
+                                                       {"aten::constant_pad_nd", &W::pad},
+                                                       {"aten::pad", &W::pad},
+                                                       {"aten::dropout", &W::same},
+                                                       {"aten::feature_dropout", &W::same},
+                                                       {"aten::contiguous", &W::same},
+                                                       {"aten::clone", &W::same},
+                                                       {"aten::detach", &W::same},
+                                                       {"aten::to", &W::same},
+                                                       {"aten::type_as", &W::same},
+                                                       {"aten::size", &W::size},
+                                                       {"aten::dim", &W::dimensions},
+                                                       {"aten::zeros", &W::zeros},
+                                                       {"aten::gru", &W::recurrent},
+                                                       {"aten::lstm", &W::recurrent}};
   return table;
 }
 
@@ -49,7 +107,8 @@ Status TorchWalker::convolution(Call& call) {
   SKERRY_ASSIGN(ValueId w, value(call, 1));
   SKERRY_ASSIGN(ValueId b, optional_value(call, 2));
   const Shape& weights = builder_.shape(w);
-  if (weights.size() < 3 || builder_.rank(x) != static_cast<int64_t>(weights.size())) return fail(Code::unavailable, "takes an input without a batch");
+  if (weights.size() < 3 || builder_.rank(x) != static_cast<int64_t>(weights.size()))
+    return fail(Code::unavailable, "takes an input without a batch");
   const bool general = call.type.ends_with("convolution");
   if (general) {
     SKERRY_ASSIGN(int64_t transposed, integer(call, 6));
@@ -131,9 +190,12 @@ Status TorchWalker::activate(Call& call, graph::ActivationSpec spec) {
 }
 
 Status TorchWalker::activation(Call& call) {
-  static const std::map<std::string, Activation> kinds = {{"aten::relu", Activation::relu}, {"aten::relu6", Activation::relu6},
-                                                          {"aten::sigmoid", Activation::sigmoid}, {"aten::tanh", Activation::tanh},
-                                                          {"aten::silu", Activation::silu}, {"aten::hardswish", Activation::hard_swish},
+  static const std::map<std::string, Activation> kinds = {{"aten::relu", Activation::relu},
+                                                          {"aten::relu6", Activation::relu6},
+                                                          {"aten::sigmoid", Activation::sigmoid},
+                                                          {"aten::tanh", Activation::tanh},
+                                                          {"aten::silu", Activation::silu},
+                                                          {"aten::hardswish", Activation::hard_swish},
                                                           {"aten::hardsigmoid", Activation::hard_sigmoid},
                                                           {"aten::leaky_relu", Activation::leaky_relu}};
   graph::ActivationSpec spec{kinds.at(call.type)};
@@ -163,7 +225,8 @@ Status TorchWalker::clamp(Call& call) {
 }
 
 Status TorchWalker::gelu(Call& call) {
-  if (!call.none(1) && (!call.in[1].known.isString() || call.in[1].known.toStringRef() != "none")) return fail(Code::unavailable, "is approximated with tanh");
+  if (!call.none(1) && (!call.in[1].known.isString() || call.in[1].known.toStringRef() != "none"))
+    return fail(Code::unavailable, "is approximated with tanh");
   return activate(call, {Activation::gelu});
 }
 
@@ -198,9 +261,15 @@ Status TorchWalker::pool(Call& call) {
   const bool padded = std::any_of(spec.pads_begin.begin(), spec.pads_begin.end(), [](int64_t p) { return p > 0; });
   if (ceil != 0) {
     SKERRY_TRY(pad_for_ceil(spec, builder_.shape(x)));
-    if (!max && counted != 0 && padded && spec.pads_end != spec.pads_begin) return fail(Code::unavailable, "counts padding in windows that ceil_mode lets reach beyond it");
+    if (!max && counted != 0 && padded && spec.pads_end != spec.pads_begin)
+      return fail(Code::unavailable, "counts padding in windows that ceil_mode lets reach beyond it");
   }
-  graph::Pool op{max ? graph::Pool::Kind::max : graph::Pool::Kind::average, spec.kernel, spec.strides, spec.pads_begin, spec.pads_end, counted != 0 && padded};
+  graph::Pool op{max ? graph::Pool::Kind::max : graph::Pool::Kind::average,
+                 spec.kernel,
+                 spec.strides,
+                 spec.pads_begin,
+                 spec.pads_end,
+                 counted != 0 && padded};
   return add(call, op, {x});
 }
 
@@ -216,7 +285,8 @@ Status TorchWalker::adaptive_pool(Call& call) {
   }
   graph::Pool op{graph::Pool::Kind::average};
   for (size_t i = 0; i < spatial; ++i) {
-    if (target[i] < 1 || shape[i + 2] % target[i] != 0) return fail(Code::unavailable, "to {} of {}: windows would differ in size", target[i], shape[i + 2]);
+    if (target[i] < 1 || shape[i + 2] % target[i] != 0)
+      return fail(Code::unavailable, "to {} of {}: windows would differ in size", target[i], shape[i + 2]);
     op.kernel.push_back(shape[i + 2] / target[i]);
   }
   op.strides = op.kernel;
@@ -225,9 +295,10 @@ Status TorchWalker::adaptive_pool(Call& call) {
 }
 
 Status TorchWalker::binary(Call& call) {
-  static const std::map<std::string, Binary::Kind> kinds = {
-      {"aten::add", Binary::Kind::add}, {"aten::sub", Binary::Kind::sub}, {"aten::rsub", Binary::Kind::sub}, {"aten::mul", Binary::Kind::mul},
-      {"aten::div", Binary::Kind::div}, {"aten::pow", Binary::Kind::pow}, {"aten::minimum", Binary::Kind::min}, {"aten::maximum", Binary::Kind::max}};
+  static const std::map<std::string, Binary::Kind> kinds = {{"aten::add", Binary::Kind::add},     {"aten::sub", Binary::Kind::sub},
+                                                            {"aten::rsub", Binary::Kind::sub},    {"aten::mul", Binary::Kind::mul},
+                                                            {"aten::div", Binary::Kind::div},     {"aten::pow", Binary::Kind::pow},
+                                                            {"aten::minimum", Binary::Kind::min}, {"aten::maximum", Binary::Kind::max}};
   const std::string& type = call.type;
   SKERRY_ASSIGN(ValueId a, value(call, 0));
   SKERRY_ASSIGN(ValueId b, value(call, 1));
@@ -246,9 +317,12 @@ Status TorchWalker::binary(Call& call) {
 }
 
 Status TorchWalker::unary(Call& call) {
-  static const std::map<std::string, Unary::Kind> kinds = {{"aten::sqrt", Unary::Kind::sqrt}, {"aten::rsqrt", Unary::Kind::sqrt},
-                                                           {"aten::exp", Unary::Kind::exp}, {"aten::log", Unary::Kind::log},
-                                                           {"aten::neg", Unary::Kind::neg}, {"aten::abs", Unary::Kind::abs},
+  static const std::map<std::string, Unary::Kind> kinds = {{"aten::sqrt", Unary::Kind::sqrt},
+                                                           {"aten::rsqrt", Unary::Kind::sqrt},
+                                                           {"aten::exp", Unary::Kind::exp},
+                                                           {"aten::log", Unary::Kind::log},
+                                                           {"aten::neg", Unary::Kind::neg},
+                                                           {"aten::abs", Unary::Kind::abs},
                                                            {"aten::reciprocal", Unary::Kind::reciprocal}};
   const std::string& type = call.type;
   SKERRY_ASSIGN(ValueId x, value(call, 0));
@@ -270,7 +344,9 @@ Status TorchWalker::reduce(Call& call) {
   }
   std::sort(axes.begin(), axes.end());
   SKERRY_ASSIGN(int64_t keep, integer(call, 2, 0));
-  const Reduce::Kind kind = call.type == "aten::mean" ? Reduce::Kind::mean : call.type == "aten::sum" ? Reduce::Kind::sum : Reduce::Kind::max;
+  const Reduce::Kind kind = call.type == "aten::mean"  ? Reduce::Kind::mean
+                            : call.type == "aten::sum" ? Reduce::Kind::sum
+                                                       : Reduce::Kind::max;
   return add(call, Reduce{kind, axes, keep != 0}, {x});
 }
 
@@ -420,7 +496,8 @@ Status TorchWalker::pad(Call& call) {
   SKERRY_ASSIGN(ValueId x, value(call, 0));
   SKERRY_ASSIGN(std::vector<int64_t> pads, integers(call, 1));
   const bool moded = call.type == "aten::pad";
-  if (moded && (!call.in.at(2).known.isString() || call.in[2].known.toStringRef() != "constant")) return fail(Code::unavailable, "in another mode than 'constant'");
+  if (moded && (!call.in.at(2).known.isString() || call.in[2].known.toStringRef() != "constant"))
+    return fail(Code::unavailable, "in another mode than 'constant'");
   SKERRY_ASSIGN(double fill, real(call, moded ? 3 : 2, 0));
   const size_t rank = builder_.shape(x).size();
   graph::Pad op{std::vector<int64_t>(rank), std::vector<int64_t>(rank), static_cast<float>(fill)};
@@ -551,7 +628,8 @@ Status TorchWalker::recurrent(Call& call) {
       inputs.push_back(initial);
     }
     const int64_t hidden = builder_.shape(r).at(2);
-    Recurrent op{lstm ? Recurrent::Kind::lstm : Recurrent::Kind::gru, both != 0 ? Recurrent::Direction::both : Recurrent::Direction::forward, hidden, !lstm};
+    Recurrent op{lstm ? Recurrent::Kind::lstm : Recurrent::Kind::gru,
+                 both != 0 ? Recurrent::Direction::both : Recurrent::Direction::forward, hidden, !lstm};
     SKERRY_ASSIGN(std::vector<ValueId> out, builder_.add(name, op, inputs, lstm ? 3 : 2));
     last_h.push_back(out[1]);
     if (lstm) last_c.push_back(out[2]);

@@ -139,6 +139,7 @@ class StoreImpl final : public Store {
   std::vector<std::pair<std::string, uint32_t>> unsurveyed_;  // series and their ids
   uint64_t unsent_seq_ = 0, unsent_block_ = 0;                            // where unsent_from() found it
   uint64_t evicted_bytes_ = 0, evicted_min_ = UINT64_MAX, evicted_max_ = 0;  // chunks since reclaim(), and their generations
+  uint64_t evicted_ticket_ = 0;     // of the last write that took chunks away
   uint64_t first_new_block_ = 0;    // blocks from here on were counted as they were written
 
   mutable std::shared_mutex state_mutex_;  // held for moments only; writers also hold commit_mutex_

@@ -99,8 +99,7 @@ Result<uint64_t> StoreImpl::roll_up(const std::vector<SeriesState>& series, size
   }
   for (const auto& [at, loss] : losses) batch.Put(db_->family(kMeta), loss_row_key(at), encode_loss(loss));
   batch.Put(db_->family(kMeta), key::counters(), encode_counters(state_.counters));
-  auto written = write(&batch);
-  if (!written.ok()) return written.error();
+  SKERRY_ASSIGN(evicted_ticket_, write(&batch));
   ++generation_;
   std::unique_lock state_lock(state_mutex_);
   for (auto& [text, s] : changed) state_.series[text] = std::move(s);

@@ -126,8 +126,7 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
     evicted_min_ = std::min(evicted_min_, e.generation_min);
     evicted_max_ = std::max(evicted_max_, e.generation_max);
   }
-  auto written = write(&batch);
-  if (!written.ok()) return written.error();
+  SKERRY_ASSIGN(evicted_ticket_, write(&batch));
   std::unique_lock state_lock(state_mutex_);
   for (auto& [text, s] : changed) state_.series[text] = std::move(s);
   for (const auto& [at, loss] : losses) state_.losses[at] = loss;
@@ -159,6 +158,8 @@ uint64_t StoreImpl::unsent_from() {
 // Files of nothing but evicted chunks are deleted at once; those with some are written anew without them when that is worth it.
 void StoreImpl::reclaim() {
   if (evicted_bytes_ == 0 || merging_off_) return;
+  // A file is gone at once and for ever; what says so, and what was made of its chunks, must not be lost to a power cut.
+  if (!sync(evicted_ticket_).ok()) return;
   rocksdb::ColumnFamilyHandle* chunks = db_->family(kChunks);
   std::string end = key::build(key::u64(evicted_max_ + 1));
   {

@@ -9,7 +9,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace skerry::inference;
   auto graph = frontends::from_onnx(std::as_bytes(std::span(data, size)));
   if (!graph.ok()) {
-    SKERRY_CHECK(!graph.error().message.empty() && graph.error().message.size() < 4096, "an error of {} bytes", graph.error().message.size());
+    SKERRY_CHECK(!graph.error().message.empty() && graph.error().message.size() < 4096, "an error of {} bytes",
+                 graph.error().message.size());
     return 0;
   }
   skerry::Status sound = check(*graph);

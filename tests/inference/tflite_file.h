@@ -19,8 +19,8 @@ class TfliteFile {
   using Options = flatbuffers::Offset<void>;
 
   // Returns the tensor's number. Data: as many bytes as the shape needs, or none.
-  int tensor(const std::string& name, const std::vector<int>& shape, tflite_ir::TensorType type = tflite_ir::TensorType_float32, const TfliteGrid& grid = {},
-             const void* data = nullptr, size_t bytes = 0) {
+  int tensor(const std::string& name, const std::vector<int>& shape, tflite_ir::TensorType type = tflite_ir::TensorType_float32,
+             const TfliteGrid& grid = {}, const void* data = nullptr, size_t bytes = 0) {
     uint32_t buffer = 0;
     if (data != nullptr) {
       fb_.ForceVectorAlignment(bytes, 1, 16);
@@ -52,7 +52,8 @@ class TfliteFile {
     codes_.push_back(tflite_ir::CreateOperatorCode(fb_, static_cast<int8_t>(code < 127 ? code : 127), 0, 1, code));
     auto in = fb_.CreateVector(inputs);
     auto out = fb_.CreateVector(outputs);
-    operators_.push_back(tflite_ir::CreateOperator(fb_, static_cast<uint32_t>(codes_.size() - 1), in, out, options.o == 0 ? 0 : 1, flatbuffers::Offset<tflite_ir::Options>(options.o)));
+    operators_.push_back(tflite_ir::CreateOperator(fb_, static_cast<uint32_t>(codes_.size() - 1), in, out, options.o == 0 ? 0 : 1,
+                                                   flatbuffers::Offset<tflite_ir::Options>(options.o)));
   }
 
   flatbuffers::FlatBufferBuilder& fb() { return fb_; }

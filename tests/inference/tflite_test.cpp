@@ -26,7 +26,8 @@ std::string refusal(const std::string& file) {
 Array run(const std::string& file, const Array& input) { return answers(must_read(from_tflite, file), {input})[0]; }
 
 size_t transposes(const Graph& graph) {
-  return static_cast<size_t>(std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return std::holds_alternative<Transpose>(n.operation); }));
+  return static_cast<size_t>(
+      std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& n) { return std::holds_alternative<Transpose>(n.operation); }));
 }
 
 // [n, c, h, w] -> [n, h, w, c]
@@ -48,7 +49,8 @@ TEST_CASE("tflite: convolutions stay channels-first from one to the next") {
   Array w1 = random_array({3, 3, 3, 2}, 1), b1 = random_array({3}, 2), w2 = random_array({1, 3, 3, 6}, 3), b2 = random_array({6}, 4);
   int conv = file.tensor("conv", {1, 5, 4, 3}), depthwise = file.tensor("depthwise", {1, 3, 2, 6}), mean = file.tensor("mean", {1, 6});
   int first = file.floats("w1", {3, 3, 3, 2}, w1.data), first_bias = file.floats("b1", {3}, b1.data);
-  int second = file.floats("w2", {1, 3, 3, 6}, w2.data), second_bias = file.floats("b2", {6}, b2.data), axes = file.ints("axes", {2}, {1, 2});
+  int second = file.floats("w2", {1, 3, 3, 6}, w2.data), second_bias = file.floats("b2", {6}, b2.data),
+      axes = file.ints("axes", {2}, {1, 2});
   file.op(kConv2d, {x, first, first_bias}, {conv}, tflite_ir::CreateConv2D(file.fb(), 0, 1, 1, 1).Union());
   file.op(kDepthwiseConv2d, {conv, second, second_bias}, {depthwise}, tflite_ir::CreateDepthwiseConv2D(file.fb(), 0, 2, 2, 2, 3).Union());
   file.op(kMean, {depthwise, axes}, {mean}, tflite_ir::CreateReducer(file.fb(), false).Union());
@@ -67,14 +69,16 @@ TEST_CASE("tflite: convolutions stay channels-first from one to the next") {
   for (int64_t i = 0; i < 60; ++i) {
     const int64_t o = i % 3, column = i / 3 % 4, row = i / 12;
     double sum = b1.data[static_cast<size_t>(o)];
-    for (int64_t k = 0; k < 18; ++k) sum += at(in, row + k / 6 - 1, column + k / 2 % 3 - 1, k % 2) * w1.data[static_cast<size_t>(o * 18 + k)];
+    for (int64_t k = 0; k < 18; ++k)
+      sum += at(in, row + k / 6 - 1, column + k / 2 % 3 - 1, k % 2) * w1.data[static_cast<size_t>(o * 18 + k)];
     middle.data.push_back(static_cast<float>(std::max(sum, 0.0)));
   }
   std::vector<float> wanted(6);
   for (int64_t i = 0; i < 36; ++i) {  // rows 5 -> 3: one row of padding on each side; columns 4 -> 2: one column at the end
     const int64_t o = i % 6, column = i / 6 % 2, row = i / 12;
     double sum = b2.data[static_cast<size_t>(o)];
-    for (int64_t k = 0; k < 9; ++k) sum += at(middle, 2 * row + k / 3 - 1, 2 * column + k % 3, o / 2) * w2.data[static_cast<size_t>(k * 6 + o)];
+    for (int64_t k = 0; k < 9; ++k)
+      sum += at(middle, 2 * row + k / 3 - 1, 2 * column + k % 3, o / 2) * w2.data[static_cast<size_t>(k * 6 + o)];
     wanted[static_cast<size_t>(o)] += static_cast<float>(std::clamp(sum, 0.0, 6.0) / 6);
   }
   check_close(answers(graph, {in})[0].data, wanted, 1e-5);
@@ -82,7 +86,8 @@ TEST_CASE("tflite: convolutions stay channels-first from one to the next") {
 
 TEST_CASE("tflite: a residual block needs no transposes inside; elementwise constants follow the layout") {
   TfliteFile file;
-  int x = file.tensor("x", {1, 2, 2, 3}), conv = file.tensor("conv", {1, 2, 2, 3}), sum = file.tensor("sum", {1, 2, 2, 3}), out = file.tensor("out", {1, 2, 2, 3});
+  int x = file.tensor("x", {1, 2, 2, 3}), conv = file.tensor("conv", {1, 2, 2, 3}), sum = file.tensor("sum", {1, 2, 2, 3}),
+      out = file.tensor("out", {1, 2, 2, 3});
   int w = file.floats("w", {3, 1, 1, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1}), scale = file.floats("scale", {1, 1, 1, 3}, {1, 10, 100});
   file.op(kConv2d, {x, w, -1}, {conv}, tflite_ir::CreateConv2D(file.fb(), 1, 1, 1).Union());
   file.op(kAdd, {conv, x}, {sum}, tflite_ir::CreateActivated(file.fb(), 1).Union());
@@ -90,7 +95,8 @@ TEST_CASE("tflite: a residual block needs no transposes inside; elementwise cons
   Graph graph = must_read(from_tflite, file.bytes({x}, {out}));
   INFO(describe(graph));
   CHECK(transposes(graph) == 2);  // of the input and of the output
-  check_close(answers(graph, {{{1, 2, 2, 3}, {1, 2, 3, -1, -2, -3, 4, 5, 6, 0, 0, 1}}})[0].data, {2, 40, 600, 0, 0, 0, 8, 100, 1200, 0, 0, 200});
+  check_close(answers(graph, {{{1, 2, 2, 3}, {1, 2, 3, -1, -2, -3, 4, 5, 6, 0, 0, 1}}})[0].data,
+              {2, 40, 600, 0, 0, 0, 8, 100, 1200, 0, 0, 200});
 }
 
 TEST_CASE("tflite: int8 keeps the file's own scales") {
@@ -140,8 +146,10 @@ TEST_CASE("tflite: pools, paddings, slices, joins and shapes") {
     check_close(run(file.bytes({x}, {y}), in).data, {3.5f, 5.5f, 11.5f, 13.5f});
   }
   SECTION("PAD, MAX_POOL_2D, CONCATENATION along channels, CONV_2D") {
-    int p = file.tensor("p", {1, 5, 4, 1}), m = file.tensor("m", {1, 2, 2, 1}), a = file.tensor("a", {1, 2, 2, 1}), c = file.tensor("c", {1, 2, 2, 2});
-    int y = file.tensor("y", {1, 2, 2, 1}), pads = file.ints("pads", {4, 2}, {0, 0, 1, 0, 0, 0, 0, 0}), w = file.floats("w", {1, 1, 1, 2}, {1, 1000});
+    int p = file.tensor("p", {1, 5, 4, 1}), m = file.tensor("m", {1, 2, 2, 1}), a = file.tensor("a", {1, 2, 2, 1}),
+        c = file.tensor("c", {1, 2, 2, 2});
+    int y = file.tensor("y", {1, 2, 2, 1}), pads = file.ints("pads", {4, 2}, {0, 0, 1, 0, 0, 0, 0, 0}),
+        w = file.floats("w", {1, 1, 1, 2}, {1, 1000});
     file.op(kPad, {x, pads}, {p});
     file.op(kMaxPool2d, {p}, {m}, tflite_ir::CreatePool2D(file.fb(), 1, 2, 2, 2, 2).Union());
     file.op(kAveragePool2d, {p}, {a}, tflite_ir::CreatePool2D(file.fb(), 1, 2, 2, 2, 2).Union());
@@ -152,16 +160,20 @@ TEST_CASE("tflite: pools, paddings, slices, joins and shapes") {
     check_close(answers(graph, {in})[0].data, {2 + 750, 4 + 1750, 10 + 7500, 12 + 9500});
   }
   SECTION("STRIDED_SLICE that drops an axis, SPLIT, SUB") {
-    int row = file.tensor("row", {1, 4, 1}), l = file.tensor("l", {1, 2, 1}), r = file.tensor("r", {1, 2, 1}), y = file.tensor("y", {1, 2, 1});
-    int begin = file.ints("begin", {2}, {0, -1}), end = file.ints("end", {2}, {0, 0}), step = file.ints("step", {2}, {1, 1}), axis = file.ints("axis", {}, {1});
+    int row = file.tensor("row", {1, 4, 1}), l = file.tensor("l", {1, 2, 1}), r = file.tensor("r", {1, 2, 1}),
+        y = file.tensor("y", {1, 2, 1});
+    int begin = file.ints("begin", {2}, {0, -1}), end = file.ints("end", {2}, {0, 0}), step = file.ints("step", {2}, {1, 1}),
+        axis = file.ints("axis", {}, {1});
     file.op(kStridedSlice, {x, begin, end, step}, {row}, tflite_ir::CreateStridedSlice(file.fb(), 1, 1, 0, 0, 2).Union());
     file.op(kSplit, {axis, row}, {l, r});
     file.op(kSub, {r, l}, {y});
     check_close(run(file.bytes({x}, {y}), in).data, {2, 2});
   }
   SECTION("RESHAPE by a shape that the file calculates") {
-    int s = file.tensor("s", {4}, tflite_ir::TensorType_int32), n = file.tensor("n", {}, tflite_ir::TensorType_int32), to = file.tensor("to", {2}, tflite_ir::TensorType_int32);
-    int y = file.tensor("y", {1, 16}), zero = file.ints("zero", {1}, {0}), one = file.ints("one", {1}, {1}), width = file.ints("width", {}, {16});
+    int s = file.tensor("s", {4}, tflite_ir::TensorType_int32), n = file.tensor("n", {}, tflite_ir::TensorType_int32),
+        to = file.tensor("to", {2}, tflite_ir::TensorType_int32);
+    int y = file.tensor("y", {1, 16}), zero = file.ints("zero", {1}, {0}), one = file.ints("one", {1}, {1}),
+        width = file.ints("width", {}, {16});
     file.op(kShape, {x}, {s});
     file.op(kStridedSlice, {s, zero, one, one}, {n}, tflite_ir::CreateStridedSlice(file.fb(), 0, 0, 0, 0, 1).Union());
     file.op(kPack, {n, width}, {to});
@@ -178,10 +190,13 @@ TEST_CASE("tflite: an LSTM layer is the same as its gates written down") {
   int x = file.tensor("x", {1, time, width}), y = file.tensor("y", {1, time, hidden});
   std::vector<int> inputs = {x};
   std::vector<Array> w, r, b;
-  for (uint32_t gate = 0; gate < 4; ++gate) w.push_back(random_array({hidden, width}, gate)), inputs.push_back(file.floats("w", {hidden, width}, w.back().data));
-  for (uint32_t gate = 0; gate < 4; ++gate) r.push_back(random_array({hidden, hidden}, 10 + gate)), inputs.push_back(file.floats("r", {hidden, hidden}, r.back().data));
+  for (uint32_t gate = 0; gate < 4; ++gate)
+    w.push_back(random_array({hidden, width}, gate)), inputs.push_back(file.floats("w", {hidden, width}, w.back().data));
+  for (uint32_t gate = 0; gate < 4; ++gate)
+    r.push_back(random_array({hidden, hidden}, 10 + gate)), inputs.push_back(file.floats("r", {hidden, hidden}, r.back().data));
   for (int i = 0; i < 3; ++i) inputs.push_back(-1);
-  for (uint32_t gate = 0; gate < 4; ++gate) b.push_back(random_array({hidden}, 20 + gate)), inputs.push_back(file.floats("b", {hidden}, b.back().data));
+  for (uint32_t gate = 0; gate < 4; ++gate)
+    b.push_back(random_array({hidden}, 20 + gate)), inputs.push_back(file.floats("b", {hidden}, b.back().data));
   inputs.insert(inputs.end(), {-1, -1, file.tensor("h", {1, hidden}), file.tensor("c", {1, hidden})});
   file.op(kSequenceLstm, inputs, {y}, tflite_ir::CreateSequenceLstm(file.fb(), 4).Union());
   Array in = random_array({1, time, width}, 30);

@@ -1,8 +1,8 @@
 // What LibTorch itself answers is the measure.
 #include "inference/frontends/torchscript.h"
 
-#include <torch/torch.h>
 #include <torch/script.h>
+#include <torch/torch.h>
 
 #include <sstream>
 
@@ -28,7 +28,9 @@ std::string saved(torch::jit::Module& module) {
   return out.str();
 }
 
-Result<Graph> read(const std::string& file, const std::vector<Shape>& inputs) { return from_torchscript(std::as_bytes(std::span(file)), inputs); }
+Result<Graph> read(const std::string& file, const std::vector<Shape>& inputs) {
+  return from_torchscript(std::as_bytes(std::span(file)), inputs);
+}
 
 // A module whose parameters are random tensors of these shapes.
 torch::jit::Module module_of(const std::string& source, const std::vector<std::pair<std::string, std::vector<int64_t>>>& parameters) {
@@ -68,7 +70,8 @@ Graph check_same(const std::string& body, Shape input, const std::vector<std::pa
   return *graph;
 }
 
-std::string refusal(const std::string& body, Shape input, const std::vector<std::pair<std::string, std::vector<int64_t>>>& parameters = {}) {
+std::string refusal(const std::string& body, Shape input,
+                    const std::vector<std::pair<std::string, std::vector<int64_t>>>& parameters = {}) {
   torch::jit::Module module = module_of("def forward(self, x: Tensor):\n" + body, parameters);
   input[0] = -1;
   Result<Graph> graph = read(saved(module), {input});
@@ -87,7 +90,15 @@ TEST_CASE("torchscript: our own network for human activities") {
   x = torch.relu(torch.conv1d(x, self.w3, self.b3, [1], [2], [1], 1))
   return torch.linear(torch.mean(x, [-1], False), self.head, self.bias)
 )",
-                           {3, 9, 128}, {{"w1", {32, 9, 5}}, {"b1", {32}}, {"w2", {48, 32, 5}}, {"b2", {48}}, {"w3", {48, 48, 5}}, {"b3", {48}}, {"head", {6, 48}}, {"bias", {6}}});
+                           {3, 9, 128},
+                           {{"w1", {32, 9, 5}},
+                            {"b1", {32}},
+                            {"w2", {48, 32, 5}},
+                            {"b2", {48}},
+                            {"w3", {48, 48, 5}},
+                            {"b3", {48}},
+                            {"head", {6, 48}},
+                            {"bias", {6}}});
   CHECK(graph.nodes.size() == 10);
 }
 
@@ -98,18 +109,36 @@ TEST_CASE("torchscript: layers") {
   check_same("  return torch.addmm(self.b, x, torch.t(self.w))\n", {3, 4}, {{"w", {5, 4}}, {"b", {5}}});
   check_same("  return torch.matmul(x, self.w) + self.b\n", {3, 2, 4}, {{"w", {4, 5}}, {"b", {5}}});
   check_same("  return torch.matmul(x, torch.transpose(x, 1, 2))\n", {3, 2, 4});
-  check_same("  return torch.batch_norm(x, self.g, self.b, self.m, torch.abs(self.v), False, 0.1, 1e-3, False)\n", {3, 4, 5}, {{"g", {4}}, {"b", {4}}, {"m", {4}}, {"v", {4}}});
+  check_same("  return torch.batch_norm(x, self.g, self.b, self.m, torch.abs(self.v), False, 0.1, 1e-3, False)\n", {3, 4, 5},
+             {{"g", {4}}, {"b", {4}}, {"m", {4}}, {"v", {4}}});
   check_same("  return torch.layer_norm(x, [4, 5], self.g, self.b, 1e-5, False)\n", {3, 4, 5}, {{"g", {4, 5}}, {"b", {4, 5}}});
 }
 
 TEST_CASE("torchscript: activations") {
-  for (const char* f : {"torch.relu(x)", "torch.sigmoid(x)", "torch.tanh(x)", "torch.clamp(x, -0.5, 0.7)", "torch.clamp_min(x, 0.1)", "torch.clamp(x, None, 0.5)",
-                        "torch.softmax(x, 1)", "torch.log_softmax(x, -1)", "torch.abs(x)", "torch.exp(x)", "torch.sqrt(torch.abs(x))",
-                        "torch.rsqrt(torch.abs(x) + 1)", "torch.neg(x)", "torch.reciprocal(x + 5)", "x - 2 * x * x / 3", "1 - x", "torch.rsub(x, 2.0, 3)",
-                        "torch.pow(x, 2)", "torch.add(x, x, alpha=3)", "torch.minimum(x, -x)"}) {
+  for (const char* f : {"torch.relu(x)",
+                        "torch.sigmoid(x)",
+                        "torch.tanh(x)",
+                        "torch.clamp(x, -0.5, 0.7)",
+                        "torch.clamp_min(x, 0.1)",
+                        "torch.clamp(x, None, 0.5)",
+                        "torch.softmax(x, 1)",
+                        "torch.log_softmax(x, -1)",
+                        "torch.abs(x)",
+                        "torch.exp(x)",
+                        "torch.sqrt(torch.abs(x))",
+                        "torch.rsqrt(torch.abs(x) + 1)",
+                        "torch.neg(x)",
+                        "torch.reciprocal(x + 5)",
+                        "x - 2 * x * x / 3",
+                        "1 - x",
+                        "torch.rsub(x, 2.0, 3)",
+                        "torch.pow(x, 2)",
+                        "torch.add(x, x, alpha=3)",
+                        "torch.minimum(x, -x)"}) {
     check_same(std::string("  return ") + f + "\n", {3, 4, 5});
   }
-  for (const char* f : {"silu(x)", "hardswish(x)", "hardsigmoid(x)", "gelu(x)", "leaky_relu(x, 0.2)", "relu6(x)", "elu(x, 0.5)", "hardtanh(x, -0.5, 0.5)"}) {
+  for (const char* f : {"silu(x)", "hardswish(x)", "hardsigmoid(x)", "gelu(x)", "leaky_relu(x, 0.2)", "relu6(x)", "elu(x, 0.5)",
+                        "hardtanh(x, -0.5, 0.5)"}) {
     check_same(std::string("  return torch.") + f + "\n", {3, 4, 5});
   }
 }
@@ -128,7 +157,8 @@ TEST_CASE("torchscript: shapes, and calculations with them") {
   check_same("  return x.view(x.size(0), -1)\n", {3, 4, 5});
   check_same("  return x.reshape([x.size(0), x.size(1) * x.size(2)])\n", {3, 4, 5});
   check_same("  return torch.flatten(x, 1)\n", {3, 4, 5});
-  check_same("  n, c, t = x.size()\n  return x.view(n, c // 2, 2, t).transpose(1, 2).contiguous().view(n, c, t)\n", {3, 4, 5});  // channel shuffle
+  check_same("  n, c, t = x.size()\n  return x.view(n, c // 2, 2, t).transpose(1, 2).contiguous().view(n, c, t)\n",
+             {3, 4, 5});  // channel shuffle
   check_same("  return x.permute([0, 2, 1]).unsqueeze(-1).squeeze(3)\n", {3, 4, 5});
   check_same("  a, b = torch.chunk(x, 2, 1)\n  return torch.cat([b, a], 1)\n", {3, 4, 5});
   check_same("  return x[:, 1:3, ::2] + x[:, -1].unsqueeze(1)[:, :, 0:3]\n", {3, 4, 5});
@@ -142,7 +172,8 @@ TEST_CASE("torchscript: what writes in place changes every name of it") {
   check_same("  y = x + 1\n  z = torch.relu_(y)\n  return y + z\n", {3, 4});
   check_same("  y = x * 2\n  y += x\n  return torch.sigmoid_(y)\n", {3, 4});
   CHECK(refusal("  y = x * 2\n  z = y.view(-1, 2, 2)\n  z += 1\n  return y\n", {3, 4}).find("writes into a view") != std::string::npos);
-  CHECK(refusal("  y = x * 2\n  z = y.view(-1, 2, 2)\n  y += 1\n  return z\n", {3, 4}).find("writes into a tensor that has views") != std::string::npos);
+  CHECK(refusal("  y = x * 2\n  z = y.view(-1, 2, 2)\n  y += 1\n  return z\n", {3, 4}).find("writes into a tensor that has views") !=
+        std::string::npos);
 }
 
 TEST_CASE("torchscript: recurrent layers in both directions and over each other") {
@@ -155,7 +186,9 @@ TEST_CASE("torchscript: recurrent layers in both directions and over each other"
              {3, 6, 3}, gru);
   check_same(R"(
   h = torch.zeros([4, x.size(0), 2])
-  out, last = torch.gru(x, h, [self.a, self.b, self.c, self.d, self.a, self.b, self.c, self.d, self.e, self.b, self.c, self.d, self.e, self.b, self.c, self.d], True, 2, 0.0, False, True, True)
+  out, last = torch.gru(x, h,
+    [self.a, self.b, self.c, self.d, self.a, self.b, self.c, self.d,
+     self.e, self.b, self.c, self.d, self.e, self.b, self.c, self.d], True, 2, 0.0, False, True, True)
   return torch.cat([out.flatten(1), last.transpose(0, 1).flatten(1)], 1)
 )",
              {3, 5, 3}, {{"a", {6, 3}}, {"b", {6, 2}}, {"c", {6}}, {"d", {6}}, {"e", {6, 4}}});
@@ -166,8 +199,8 @@ TEST_CASE("torchscript: recurrent layers in both directions and over each other"
 )",
              {3, 6, 3}, {{"w", {16, 3}}, {"r", {16, 4}}, {"b", {16}}, {"c", {16}}});
   check_same(R"(
-  h = self.start.expand([2, 3, 2])
-  out, last, cell = torch.lstm(x.transpose(0, 1), [self.start, self.start], [self.w, self.r, self.w, self.r], False, 1, 0.0, False, True, False)
+  out, last, cell = torch.lstm(x.transpose(0, 1), [self.start, self.start],
+    [self.w, self.r, self.w, self.r], False, 1, 0.0, False, True, False)
   return out.transpose(0, 1)
 )",
              {1, 6, 3}, {{"w", {8, 3}}, {"r", {8, 2}}, {"start", {2, 1, 2}}});
@@ -228,8 +261,10 @@ TEST_CASE("torchscript: MLPerf Tiny's networks answer as in LibTorch and as from
     std::vector<float> ours = answers(*graph, {x})[0].data;
     std::istringstream stream(file);
     torch::jit::Module module = torch::jit::load(stream);
-    Graph onnx = skerry::test::must_read(inference::frontends::from_onnx, skerry::test::read_all(folder / "converted" / (std::string(name) + ".onnx")));
-    double from_torch = skerry::test::distance(ours, own_answer(module, x)), from_onnx = skerry::test::distance(ours, answers(onnx, {x})[0].data);
+    Graph onnx = skerry::test::must_read(inference::frontends::from_onnx,
+                                         skerry::test::read_all(folder / "converted" / (std::string(name) + ".onnx")));
+    double from_torch = skerry::test::distance(ours, own_answer(module, x)),
+           from_onnx = skerry::test::distance(ours, answers(onnx, {x})[0].data);
     std::cout << name << ": " << from_torch << " from LibTorch, " << from_onnx << " from ONNX\n";
     CHECK(from_torch < 1e-4);
     CHECK(from_onnx < 1e-5);

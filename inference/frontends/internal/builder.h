@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "inference/graph/graph.h"
@@ -34,7 +35,8 @@ class Builder {
   // A node that rounds a computed value to a grid.
   graph::ValueId quantize(const std::string& name, graph::ValueId x, graph::ElementType type, graph::Quantization quantization);
 
-  // The same values in another shape or order: they stay on their grid. Nothing is added when nothing changes, or when it undoes what was before.
+  // The same values in another shape or order: they stay on their grid. Nothing is added when nothing changes, or when it undoes what was
+  // before.
   Result<graph::ValueId> reshape(const std::string& name, graph::ValueId x, graph::Shape shape);
   Result<graph::ValueId> transpose(const std::string& name, graph::ValueId x, std::vector<int64_t> permutation);
 
@@ -63,7 +65,8 @@ class Builder {
   const graph::Node* maker_of(graph::ValueId id) const;
 
   graph::Graph graph_;
-  std::map<graph::ValueId, size_t> makers_;  // index of the node
+  std::map<graph::ValueId, size_t> makers_;                                               // index of the node
+  std::map<std::pair<graph::ValueId, std::vector<int64_t>>, graph::ValueId> transposed_;  // constants: weights may be shared by many layers
   size_t bytes_left_;
 };
 

@@ -1,5 +1,5 @@
-// Turns the nodes of an ONNX model into nodes of a graph, one after the other, with all shapes known on the way.
-// Three things can stand behind a name: a value of the graph, known integers (what shapes are calculated with), a constant of the file.
+// Turns the nodes of an ONNX model into nodes of a graph, one after the other, with all shapes known on the way. Three things can stand
+// behind a name: a value of the graph, known integers (what shapes are calculated with), a constant of the file.
 // Threads: one. On failure: names the operator and its node.
 #pragma once
 
@@ -117,9 +117,9 @@ class OnnxConverter {
   Builder builder_;
   BatchRule rule_ = BatchRule::as_given;
   std::map<std::string, Item> items_;
-  std::map<std::string, size_t> uses_;            // of names, by nodes and as outputs of the model
-  std::set<const OnnxNode*> done_;                // ahead of their turn, with the node that they belong to
-  std::map<graph::ValueId, std::string> maker_;   // the name that a node gave a value first
+  std::map<std::string, size_t> uses_;           // of names, by nodes and as outputs of the model
+  std::set<const OnnxNode*> done_;               // ahead of their turn, with the node that they belong to
+  std::map<graph::ValueId, std::string> maker_;  // the name that a node gave a value first
 };
 
 }  // namespace skerry::inference::frontends

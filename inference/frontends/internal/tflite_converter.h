@@ -1,5 +1,5 @@
-// Turns the operators of a TensorFlow Lite model into nodes of a graph, one after the other.
-// A tensor of four dimensions has up to two forms: as in the file (channels last) and channels first. Each is made when somebody asks for it.
+// Turns the operators of a TensorFlow Lite model into nodes of a graph, one after the other. A tensor of four dimensions has up to two
+// forms: as in the file (channels last) and channels first. Each is made when somebody asks for it.
 // Threads: one. On failure: names the operator and its output.
 #pragma once
 
@@ -14,8 +14,7 @@ namespace skerry::inference::frontends {
 
 class TfliteConverter {
  public:
-  explicit TfliteConverter(const TfliteModel& model)
-      : model_(model), builder_("tflite", model.file_bytes), items_(model.tensors.size()) {}
+  explicit TfliteConverter(const TfliteModel& model) : model_(model), builder_("tflite", model.file_bytes), items_(model.tensors.size()) {}
 
   // `free_batch`: a first dimension of 1 of every input is taken for an unknown batch.
   Result<graph::Graph> convert(bool free_batch);
@@ -39,7 +38,9 @@ class TfliteConverter {
   // The two forms, and whichever there is already.
   Result<graph::ValueId> plain(size_t index);
   Result<graph::ValueId> channels_first(size_t index);
-  bool is_channels_first(size_t index) const { return items_[index].plain == graph::kNoValue && items_[index].channels_first != graph::kNoValue; }
+  bool is_channels_first(size_t index) const {
+    return items_[index].plain == graph::kNoValue && items_[index].channels_first != graph::kNoValue;
+  }
   Result<graph::ValueId> native(size_t index) { return is_channels_first(index) ? channels_first(index) : plain(index); }
   Result<graph::ValueId> constant(size_t index);
   Result<std::vector<int64_t>> ints(const TfliteOperator& op, size_t i) const;

@@ -1,5 +1,5 @@
-// A TensorFlow Lite file as plain structures: verified, bounded; data of constants is a view into the file. The only door to its FlatBuffers form.
-// On failure: invalid; unavailable for what the format allows and we don't.
+// A TensorFlow Lite file as plain structures: verified, bounded; data of constants is a view into the file. The only door to its
+// FlatBuffers form. On failure: invalid; unavailable for what the format allows and we don't.
 #pragma once
 
 #include <cstddef>
@@ -49,12 +49,60 @@ struct TfliteModel {
 
 // Codes of BuiltinOperator that have options or meaning here; the name of any code.
 enum TfliteCode : int32_t {
-  kAdd = 0, kAveragePool2d = 1, kConcatenation = 2, kConv2d = 3, kDepthwiseConv2d = 4, kDequantize = 6, kFullyConnected = 9, kLogistic = 14,
-  kMaxPool2d = 17, kMul = 18, kRelu = 19, kReluN1To1 = 20, kRelu6 = 21, kReshape = 22, kSoftmax = 25, kTanh = 28, kCustom = 32, kPad = 34,
-  kGather = 36, kTranspose = 39, kMean = 40, kSub = 41, kDiv = 42, kSqueeze = 43, kSequenceLstm = 44, kStridedSlice = 45, kExp = 47, kSplit = 49,
-  kLogSoftmax = 50, kPrelu = 54, kMaximum = 55, kMinimum = 57, kNeg = 59, kPadV2 = 60, kSlice = 65, kExpandDims = 70, kLog = 73, kSum = 74,
-  kSqrt = 75, kRsqrt = 76, kShape = 77, kPow = 78, kReduceMax = 82, kPack = 83, kSquare = 92, kLeakyRelu = 98, kSquaredDifference = 99,
-  kAbs = 101, kSplitV = 102, kElu = 111, kQuantize = 114, kHardSwish = 117, kBatchMatMul = 126, kGelu = 150
+  kAdd = 0,
+  kAveragePool2d = 1,
+  kConcatenation = 2,
+  kConv2d = 3,
+  kDepthwiseConv2d = 4,
+  kDequantize = 6,
+  kFullyConnected = 9,
+  kLogistic = 14,
+  kMaxPool2d = 17,
+  kMul = 18,
+  kRelu = 19,
+  kReluN1To1 = 20,
+  kRelu6 = 21,
+  kReshape = 22,
+  kSoftmax = 25,
+  kTanh = 28,
+  kCustom = 32,
+  kPad = 34,
+  kGather = 36,
+  kTranspose = 39,
+  kMean = 40,
+  kSub = 41,
+  kDiv = 42,
+  kSqueeze = 43,
+  kSequenceLstm = 44,
+  kStridedSlice = 45,
+  kExp = 47,
+  kSplit = 49,
+  kLogSoftmax = 50,
+  kPrelu = 54,
+  kMaximum = 55,
+  kMinimum = 57,
+  kNeg = 59,
+  kPadV2 = 60,
+  kSlice = 65,
+  kExpandDims = 70,
+  kLog = 73,
+  kSum = 74,
+  kSqrt = 75,
+  kRsqrt = 76,
+  kShape = 77,
+  kPow = 78,
+  kReduceMax = 82,
+  kPack = 83,
+  kSquare = 92,
+  kLeakyRelu = 98,
+  kSquaredDifference = 99,
+  kAbs = 101,
+  kSplitV = 102,
+  kElu = 111,
+  kQuantize = 114,
+  kHardSwish = 117,
+  kBatchMatMul = 126,
+  kGelu = 150
 };
 std::string tflite_name(int32_t code);
 

@@ -1,5 +1,5 @@
-// Walks an inlined TorchScript graph and builds ours. What is known before the model runs (numbers, lists, sizes, constant tensors) is calculated
-// on the way; kBatch stands for the unknown batch among integers.
+// Walks an inlined TorchScript graph and builds ours. What is known before the model runs (numbers, lists, sizes, constant tensors) is
+// calculated on the way; kBatch stands for the unknown batch among integers.
 // Threads: one. On failure: names the operator; LibTorch's exceptions are the caller's to catch.
 #pragma once
 
