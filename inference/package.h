@@ -1,4 +1,4 @@
-// A model package: the folder NAME/VERSION/ with model.toml, model.pt (TorchScript fp32, trainable), model.int8.pt (what serves),
+// A model package: the folder NAME/VERSION/ with model.toml, model.pt (TorchScript fp32, trainable), plan.bin (what serves; or model.int8.pt),
 // reference.examples (pinned exemplars for replay; optional) and `manifest` (a line "SHA256  bytes  name" per file, by name).
 // The module takes normalised windows [n, channels, rows] and answers scores [n, labels].
 // On failure: open() answers not_found, corrupt (wrong digest, truncated, missing file) or invalid (model.toml: every mistake

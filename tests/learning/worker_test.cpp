@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <thread>
@@ -195,4 +196,31 @@ TEST_CASE("skerry-worker: a bad job ends with a code and a last line that says w
   REQUIRE(write_job(garbage, fit_spec(), windows(60, 1, false), {kChannels, kRows, {}}, {kChannels, kRows, {}}, std::nullopt).ok());
   REQUIRE(write_file_atomic(garbage / "checkpoint.pt", std::string(5000, 'x')).ok());
   CHECK(worker("run", garbage) == 0);
+}
+
+TEST_CASE("skerry-worker: the artefact of a job is a plan; compile makes one from the package, and says what it can't do") {
+  TempDir dir;
+  const inference::Package base = base_in(dir);
+  CHECK(base.info.int8_file == inference::kPlanFile);
+  CHECK(base.info.no_plan.empty());
+  const fs::path plan = dir / "made.bin", printed = dir / "printed";
+  auto compile = [&](const std::string& arguments) {
+    int status = std::system(fmt::format("{} compile {} --output {} > {} 2>&1", kWorker.string(), arguments, plan.string(), printed.string()).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  auto text = [&] { return read_file(printed, 1 << 20).value_or(""); };
+  CHECK(compile(base.folder.string() + " --json") == 0);
+  CHECK(fs::file_size(plan) > 1000);
+  CHECK(text().find("\"precision\": \"int8\"") != std::string::npos);
+  CHECK(text().find("\"sensitivity\"") != std::string::npos);
+
+  fs::remove(plan);
+  CHECK(compile(base.file("model.pt").string()) == 2);
+  CHECK(text().find("--shape") != std::string::npos);
+  REQUIRE(write_file_atomic(dir / "bad.onnx", std::string(100, 'x')).ok());
+  CHECK(compile((dir / "bad.onnx").string()) != 0);
+  CHECK(text().find("bad.onnx") != std::string::npos);
+  REQUIRE(write_file_atomic(dir / "odd.f32", std::string(10, 'x')).ok());
+  CHECK(compile(base.file("model.pt").string() + " --shape 3,32 --calibration " + (dir / "odd.f32").string()) == 2);
+  CHECK_FALSE(fs::exists(plan));
 }
