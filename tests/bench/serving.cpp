@@ -74,8 +74,10 @@ Status add_plan(const fs::path& package, const fs::path& folder) {
     std::cout << "# inference.serving: served by LibTorch, there is no plan: " << made.output.substr(0, made.output.find('\n')) << "\n";
     return {};
   }
-  fs::rename(plan, package / "plan.bin");
-  return inference::seal_package(package, opened.info);
+  fs::rename(plan, package / inference::kPlanFile);
+  inference::PackageInfo info = opened.info;
+  info.int8_file = inference::kPlanFile;
+  return inference::seal_package(package, info);
 }
 
 // skerryd with the HAR network of the runtime's tests, in so many versions.
