@@ -48,11 +48,12 @@ void Scheduler::submit(Job job, Caller caller, Done done) {
   if (!version.ok()) return done(version.error());
   const SteadyTime now = clock_.steady();
   const Duration timeout = std::min(job.timeout.value_or(options_.timeout), kTimeoutMax);
-  Entry entry{std::move(job.model), std::move(version).value(), std::move(job.inputs), now, now + timeout, std::move(done)};
+  Entry entry{std::move(job.model), std::move(version).value(), std::move(job.inputs), {}, now, now + timeout, std::move(done)};
   if (Status good = engine_.check(*entry.version.model, entry.inputs); !good.ok()) {
     entry.version.counters->count_failure(Outcome::other, clock_.steady() - now);
     return entry.done(good.error());
   }
+  if (!job.version && engine_.trial(entry.name)) entry.kept = entry.inputs;
   std::unique_lock lock(mutex_);
   if (stopped_) {
     lock.unlock();
@@ -207,7 +208,20 @@ void Scheduler::run_alone(Entry entry) {
   finish(model);
 }
 
-void Scheduler::answer(Entry& entry, const RunTimes& times, SteadyTime begin, Result<std::vector<Tensor>> outputs) {
+// The version on trial has failed: the one that serves is asked. Nothing changes when it was none, or the request is what is wrong.
+void Scheduler::ask_serving(Entry& entry, RunTimes& times, Result<std::vector<Tensor>>& outputs) {
+  if (entry.kept.empty() || outputs.error().code == Code::invalid) return;
+  const std::optional<uint32_t> serving = engine_.serving(entry.name);
+  if (!serving || *serving == entry.version.model->package.info.version) return;
+  auto version = engine_.pick(entry.name, serving);
+  if (!version.ok()) return;
+  entry.version.counters->count_failure(outcome_of(outputs.error()), clock_.steady() - entry.arrived);
+  entry.version = std::move(*version);
+  outputs = engine_.run(entry.version, std::move(entry.kept), times);
+}
+
+void Scheduler::answer(Entry& entry, RunTimes times, SteadyTime begin, Result<std::vector<Tensor>> outputs) {
+  if (!outputs.ok()) ask_serving(entry, times, outputs);
   const SteadyTime now = clock_.steady();
   if (!outputs.ok()) {
     entry.version.counters->count_failure(outcome_of(outputs.error()), now - entry.arrived);

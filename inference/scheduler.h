@@ -58,6 +58,7 @@ class Scheduler {
     std::string name;
     Engine::Version version;
     std::vector<Tensor> inputs;
+    std::vector<Tensor> kept;  // the inputs once more, when a version on trial was picked: should it fail, the serving one answers
     SteadyTime arrived, deadline;
     Done done;
     uint32_t rows() const { return static_cast<uint32_t>(inputs[0].shape[0]); }
@@ -77,9 +78,10 @@ class Scheduler {
   void run(Batch batch);
   void run_alone(Entry entry);
   void finish(const std::string& model);
-  void answer(Entry& entry, const RunTimes& times, SteadyTime begin, Result<std::vector<Tensor>> outputs);
+  void answer(Entry& entry, RunTimes times, SteadyTime begin, Result<std::vector<Tensor>> outputs);
   bool refused_as_late(Entry& entry, SteadyTime now);
   void refuse(Entry& entry, std::string reason);
+  void ask_serving(Entry& entry, RunTimes& times, Result<std::vector<Tensor>>& outputs);
 
   Engine& engine_;
   const QueueOptions options_;

@@ -1,7 +1,10 @@
 #include "tests/bench/serving.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <thread>
@@ -53,6 +56,30 @@ std::string binary_request() {
                    header + raw_bytes());
 }
 
+// Adds the compiled plan to a package, so that it is served by it. Where that is not possible LibTorch serves, and it is said.
+Status add_plan(const fs::path& package, const fs::path& folder) {
+  SKERRY_ASSIGN(const inference::Package opened, inference::Package::open(package, uint64_t{256} << 20));
+  Random random(2);
+  std::string samples;
+  for (size_t i = 0; i < 64 * kChannels * kRows; ++i) {
+    const auto value = static_cast<float>(random.normal());
+    samples.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  const fs::path calibration = folder / "calibration.f32", plan = folder / "plan.bin";
+  SKERRY_TRY(write_file_atomic(calibration, samples));
+  SKERRY_ASSIGN(const e2e::Finished made,
+                e2e::run_program("skerry-worker", {"compile", package.string(), "--calibration", calibration.string(), "--output", plan.string()},
+                                 folder, milliseconds(120'000)));
+  if (made.exit.code != 0) {
+    std::cout << "# inference.serving: served by LibTorch, there is no plan: " << made.output.substr(0, made.output.find('\n')) << "\n";
+    return {};
+  }
+  fs::rename(plan, package / inference::kPlanFile);
+  inference::PackageInfo info = opened.info;
+  info.int8_file = inference::kPlanFile;
+  return inference::seal_package(package, info);
+}
+
 // skerryd with the HAR network of the runtime's tests, in so many versions.
 Result<std::unique_ptr<e2e::Daemon>> make_gateway(const fs::path& folder, uint32_t versions) {
   e2e::DaemonOptions options;
@@ -63,6 +90,7 @@ Result<std::unique_ptr<e2e::Daemon>> make_gateway(const fs::path& folder, uint32
     SKERRY_ASSIGN(e2e::Finished made, e2e::run_program("inference_make_test_package", {package.string(), "har", std::to_string(v)}, folder,
                                                        milliseconds(120'000)));
     if (made.exit.code != 0) return fail(Code::internal, "no HAR package: {}", made.output.substr(0, 400));
+    SKERRY_TRY(add_plan(package, folder));
   }
   return daemon;
 }

@@ -230,7 +230,7 @@ TEST_CASE("model.toml: all mistakes are reported at once, each with its line") {
     CHECK(has(message, fmt::format("model.toml:{}: ", line)));
   }
   CHECK(has(message, "'window.stream' is missing"));
-  CHECK(has(message, "unknown key 'colour': known here are architecture, engine"));
+  CHECK(has(message, "unknown key 'colour': known here are alarm, architecture, engine"));
   CHECK(std::count(message.begin(), message.end(), '\n') == 19);  // twenty mistakes
 }
 

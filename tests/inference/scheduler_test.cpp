@@ -262,6 +262,25 @@ TEST_CASE("scheduler: whoever waits when a version is swapped is answered by the
   CHECK(b.answers.at("new")->version == 2);
 }
 
+TEST_CASE("scheduler: where a version on trial fails, the serving one answers, alone and among others") {
+  Bench b({.queue_max = 8, .instances = 1});
+  test::make_package(b.dir.path() / "models" / "toy" / "2", test::small_info(2), "nan-above 100");
+  REQUIRE(b.engine.load("toy", 2).ok());
+  REQUIRE(b.engine.set_trial("toy", Trial{.version = 2, .share = 1}).ok());
+  b.submit("alone", {.inputs = window(1000)});
+  CHECK(b.score("alone") == 1000.0f);
+  CHECK(b.answers.at("alone")->version == 1);
+  b.gate.forget();
+  b.occupy();
+  b.submit("good", {.inputs = window(1)});
+  b.submit("bad", {.inputs = window(1000)});
+  b.finish();
+  CHECK(b.answers.at("good")->version == 2);
+  CHECK(b.answers.at("bad")->version == 1);
+  CHECK(b.score("bad") == 1000.0f);
+  CHECK(b.engine.statistics("toy", 2).model_failures == 2);
+}
+
 TEST_CASE("scheduler: what is wrong with a request is said at once, also while the model is busy") {
   Bench b;
   b.occupy();
