@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "inference/features.h"
+
 namespace skerry::inference {
 namespace {
 
@@ -69,8 +71,14 @@ int64_t first_not_finite(const Tensor& tensor) {
 
 // In place.
 Status normalise_input(const LoadedModel& model, Tensor& input) {
-  normalise(model.package.info.window, reinterpret_cast<float*>(input.data.data()),
-            static_cast<size_t>(input.shape[0]));
+  const WindowSpec& window = model.package.info.window;
+  auto* values = reinterpret_cast<float*>(input.data.data());
+  if (window.features.empty()) {
+    normalise(window, values, static_cast<size_t>(input.shape[0]));
+  } else {
+    const auto [channels, rows] = input_shape(window);
+    input = Tensor::fp32(input.name, {input.shape[0], channels, rows}, model_input(window, values, static_cast<size_t>(input.shape[0])));
+  }
   if (int64_t at = first_not_finite(input); at >= 0) {
     return fail(Code::invalid,
                 "input '{}' at element {} is too large for {}: its units are not those of the model",
@@ -171,7 +179,35 @@ Status Engine::serve(const std::string& model, uint32_t version) {
                 version);
   }
   it->second.serving = version;
+  if (it->second.trial && it->second.trial->version == version) it->second.trial.reset();
   return {};
+}
+
+bool Trial::takes(uint64_t ticket) const {  // multiples of the golden ratio, modulo one, are spread evenly
+  return static_cast<double>((ticket * 0x9e3779b97f4a7c15) >> 11) * 0x1.0p-53 < share;
+}
+
+Status Engine::set_trial(const std::string& model, std::optional<Trial> trial) {
+  if (trial) {
+    if (auto version = lookup(model, trial->version); !version.ok()) return version.error();
+  }
+  std::unique_lock lock(mutex_);
+  auto it = models_.find(model);
+  if (it != models_.end()) it->second.trial = trial;
+  return {};
+}
+
+std::optional<Trial> Engine::trial(const std::string& model) const {
+  std::shared_lock lock(mutex_);
+  auto it = models_.find(model);
+  return it == models_.end() ? std::nullopt : it->second.trial;
+}
+
+Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uint32_t> version) const {
+  if (const std::optional<Trial> on_trial = version ? std::nullopt : trial(model); on_trial && on_trial->takes(ticket_++)) {
+    if (auto picked = lookup(model, on_trial->version); picked.ok()) return picked;
+  }
+  return lookup(model, version);
 }
 
 Status Engine::unload(const std::string& model, uint32_t version) {
@@ -183,6 +219,7 @@ Status Engine::unload(const std::string& model, uint32_t version) {
     return fail(Code::invalid, "{}/{} is serving: let another version serve before unloading it", model,
                 version);
   }
+  if (it->second.trial && it->second.trial->version == version) it->second.trial.reset();
   auto at = it->second.versions.find(version);
   if (at != it->second.versions.end()) old = std::move(at->second.model);
   lock.unlock();
@@ -195,11 +232,12 @@ void Engine::withdraw(const std::string& model) {
   auto it = models_.find(model);
   if (it == models_.end()) return;
   it->second.serving.reset();
+  it->second.trial.reset();
   for (auto& [number, version] : it->second.versions) old.push_back(std::move(version.model));
   lock.unlock();
 }
 
-Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uint32_t> version) const {
+Result<Engine::Version> Engine::lookup(const std::string& model, std::optional<uint32_t> version) const {
   std::shared_lock lock(mutex_);
   auto it = models_.find(model);
   if (it == models_.end()) return fail(Code::not_found, "there is no model '{}' loaded", model.substr(0, 64));
@@ -219,7 +257,7 @@ Result<Engine::Version> Engine::pick(const std::string& model, std::optional<uin
 
 Result<std::shared_ptr<const LoadedModel>> Engine::find(const std::string& model,
                                                         std::optional<uint32_t> version) const {
-  SKERRY_ASSIGN(Version picked, pick(model, version));
+  SKERRY_ASSIGN(Version picked, lookup(model, version));
   return picked.model;
 }
 
@@ -268,6 +306,9 @@ Result<Answer> Engine::infer(const std::string& model, std::optional<uint32_t> v
   const Duration took = clock_.steady() - start;
   if (!outputs.ok()) {
     picked.counters->count_failure(outcome_of(outputs.error()), took);
+    const std::optional<uint32_t> serves = version ? std::nullopt : serving(model);
+    const bool was_trial = serves && *serves != picked.model->package.info.version && outputs.error().code != Code::invalid;
+    if (was_trial) return infer(model, serves, inputs);
     return outputs.error();
   }
   picked.counters->count_answer(took, Duration::zero(), times);

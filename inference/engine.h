@@ -6,6 +6,7 @@
 // On failure: a version that can't be loaded or answers NaN on the warm-up input is refused and the serving one stays.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -38,6 +39,14 @@ struct Answer {
   std::vector<Tensor> outputs;
 };
 
+// A version on trial (canary): it answers a share of the requests that name no version. Where it fails, the serving version answers.
+struct Trial {
+  uint32_t version = 0;
+  double share = 0;  // [0, 1]
+  // Evenly spread for tickets that count up, and the same for the same ticket.
+  bool takes(uint64_t ticket) const;
+};
+
 class Engine {
  public:
   Engine(const Options& options, std::unique_ptr<Runtime> runtime, const Clock& clock);
@@ -47,7 +56,10 @@ class Engine {
   Status load(const std::string& model, uint32_t version);
   // Makes a loaded version the one that answers requests without a version. Error: not_found.
   Status serve(const std::string& model, uint32_t version);
-  Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one
+  Status unload(const std::string& model, uint32_t version);  // Error: invalid for the serving one. Ends its trial
+  // Begins or (nullopt) ends a trial. Error: not_found when the version is not loaded.
+  Status set_trial(const std::string& model, std::optional<Trial> trial);
+  std::optional<Trial> trial(const std::string& model) const;
   void withdraw(const std::string& model);  // unloads all versions: nobody answers for the model until one is loaded and serves again
 
   // The version asked for, else the serving one. Error: not_found.
@@ -65,6 +77,7 @@ class Engine {
     std::shared_ptr<const LoadedModel> model;  // null once unloaded
     std::shared_ptr<Counters> counters;
   };
+  // The version asked for, else the serving one, or now and then the one on trial. Error: not_found.
   Result<Version> pick(const std::string& model, std::optional<uint32_t> version) const;
   Status check(const LoadedModel& model, const std::vector<Tensor>& inputs) const;
   // Of inputs that check() let pass. Counts the run, not the request.
@@ -78,13 +91,16 @@ class Engine {
   struct Entry {
     std::map<uint32_t, Version> versions;
     std::optional<uint32_t> serving;
+    std::optional<Trial> trial;
   };
+  Result<Version> lookup(const std::string& model, std::optional<uint32_t> version) const;
 
   const Options options_;
   const std::unique_ptr<Runtime> runtime_;
   const Clock& clock_;
   mutable std::shared_mutex mutex_;  // guards models_
   std::map<std::string, Entry> models_;
+  mutable std::atomic<uint64_t> ticket_{0};  // of requests for models that have a trial
   std::mutex load_mutex_;            // one load at a time: memory of at most one extra version
 };
 

@@ -15,30 +15,77 @@
 
 namespace skerry::inference {
 
+// What the model sees of a window instead of its fields. All features of a model are of rows, or all are numbers of the whole window.
+struct FeatureSpec {
+  enum class Kind : uint8_t { rows, mean, deviation, min, max, rms, band };
+  Kind kind = Kind::rows;            // rows: a value per record
+  std::vector<std::string> of;       // one field, or several: then the length of the vector that they are
+  double from_hz = 0, to_hz = 0;     // band: the mean square of these frequencies; the rate is that of the period
+  bool operator==(const FeatureSpec&) const = default;
+};
+
 // How windows are cut from streams. Data layout of a window: [channels, rows], channel i = fields[i].
 struct WindowSpec {
+  enum class By : uint8_t {
+    count,  // `rows` records, whenever they came
+    time    // `rows` points `period` apart, interpolated between the records (linear)
+  };
   std::string stream;                // series name, any tags: each series has windows of its own
   std::vector<std::string> fields;
   uint32_t rows = 0;
   uint32_t stride = 0;               // in [1, rows]
   Duration period{};                 // nominal time between records; a gap over gap_factor periods starts a new window
   double gap_factor = 3.0;
-  std::vector<float> mean, deviation;  // per channel: x' = (x - mean) / deviation
+  By by = By::count;
+  std::vector<FeatureSpec> features;   // none: the model sees the fields
+  std::vector<float> mean, deviation;  // per field, or per feature when there are any: x' = (x - mean) / deviation
 };
 
+// All are differences of accuracy on the same examples, in [0, 1], that must hold with `confidence`.
 struct GateSpec {
   uint32_t examples_min = 40;          // held-out examples needed before a candidate is judged
-  double gain_min = 0.0;               // accuracy over the parent's on the same held-out examples, in [0, 1]
-  double reference_loss_max = 0.01;    // on the pinned reference examples
+  double confidence = 0.95;
+  double gain_min = 0.0;               // the candidate must be better by more than this on the node's held-out examples
+  double reference_loss_max = 0.03;    // and must lose less than this on the pinned reference examples
+  double unexplained_max = 0.25;       // share of held-out labels that fit neither version: beyond it the labels are not believed
 };
 
-// Sparsity and rate chosen on MotionSense, on four people left out of the eighteen of the base: 2 % at twice the rate fits the owner worse
-// and disturbs others as much.
+// The way of a candidate from the gate to serving, and back. Zero windows, no share: that stage is passed over.
+struct RolloutSpec {
+  uint32_t shadow_windows = 64;        // compared with the serving version; what the ledger holds already counts
+  Duration shadow_time{};              // but it waits no longer than this for windows to come
+  double shadow_agreement_min = 0.5;   // share of windows that it answers as the serving version does
+  double canary_share = 0.0;           // of the requests that name no version, and of windows
+  uint32_t canary_labels = 30;         // of its answers, before it is decided
+  Duration canary_time = std::chrono::hours(24 * 7);  // then it is decided on what is there
+  double rollback_loss = 0.02;         // back, when the predecessor would have been better by more than this on the same labels
+  uint32_t rollback_labels = 20;       // that are needed to say so
+  double confidence = 0.95;
+};
+
+enum class TrainingMethod { sparse, all, head };  // which parameters a fine-tuning may change
+const char* to_string(TrainingMethod method);
+
+// Sparsity and rate chosen on MotionSense: 5 % at half the rate fits the owner no better, disturbs others more and costs five times the bytes.
 struct TrainingSpec {
   uint32_t labels_min = 60;            // new training examples since the last job that make one worthwhile
-  double sparsity = 0.05;              // share of parameters that a fine-tuning changes; 1 = all
+  TrainingMethod method = TrainingMethod::sparse;
+  double sparsity = 0.01;              // sparse: share of parameters that a fine-tuning changes; 1 = all
   uint32_t epochs = 8;
-  double learning_rate = 2e-3;
+  double learning_rate = 4e-3;
+  double ewc = 0.0;                    // weight of Elastic Weight Consolidation (Kirkpatrick et al. 2017); 0: none
+  uint32_t patience = 0;               // epochs without a smaller loss, after which training ends early; 0: never
+  Duration every{};                    // calendar: train when labels came and this time has passed, however few; 0: no calendar
+  double drift_delta = 0.002;          // confidence of ADWIN that errors or inputs have changed; 0: not looked at
+};
+
+// When a prediction raises an alarm (alarms.h).
+struct AlarmSpec {
+  std::string label;
+  double on = 0.9, off = 0.7;          // raised from `on`, ended below `off`
+  uint32_t windows = 1;                // in a row
+  bool softmax = true;                 // false: the model's scores as they are
+  bool operator==(const AlarmSpec&) const = default;
 };
 
 struct PackageInfo {
@@ -50,8 +97,12 @@ struct PackageInfo {
   WindowSpec window;
   GateSpec gate;
   TrainingSpec training;
+  RolloutSpec rollout;
+  bool predictions_stream = false;     // predictions are also written into the stream predictions.NAME
+  std::vector<AlarmSpec> alarms;
   std::string engine;                  // quantization engine of model.int8.pt: "onednn" or "qnnpack"
-  std::string int8_file = "model.int8.pt";
+  std::string int8_file = "model.int8.pt";  // what serves: "plan.bin", or this for LibTorch
+  std::string no_plan;                 // why LibTorch serves: the operation that a plan lacks
   std::string note;                    // how it was made, for people
 };
 
@@ -65,11 +116,16 @@ struct Package {
   static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
 };
 
+inline constexpr const char* kPlanFile = "plan.bin";
+inline constexpr const char* kTorchFile = "model.int8.pt";
+
 // Bounds of a package; parse_package_info refuses what lies beyond.
 inline constexpr size_t kChannelsMax = 256;
 inline constexpr uint32_t kRowsMax = 65536;
 inline constexpr size_t kWindowElementsMax = 1 << 20;  // channels * rows
 inline constexpr size_t kLabelsMax = 1024;
+inline constexpr size_t kFeaturesMax = 1024;
+inline constexpr size_t kAlarmsMax = 64;
 inline constexpr uint32_t kVersionMax = 999'999'999;
 inline constexpr size_t kModelTomlBytesMax = 1 << 20;
 inline constexpr size_t kPackageFilesMax = 64;
@@ -77,8 +133,7 @@ inline constexpr size_t kPackageFilesMax = 64;
 // [a-z0-9_-]{1,64}: safe as a folder name, an id and a part of a URL.
 bool is_model_name(const std::string& name);
 
-// In place: `count` windows [channels, rows] from the stream's units to what the model was trained on. The one definition of it, for
-// the engine and the worker.
+// In place: `count` windows of input_shape() (features.h) to what the model was trained on.
 void normalise(const WindowSpec& spec, float* windows, size_t count);
 
 // parse_package_info(to_toml(info)) gives info again, bit for bit.

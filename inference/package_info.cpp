@@ -26,6 +26,7 @@
 #include <type_traits>
 
 #include "base/units.h"
+#include "inference/features.h"
 #include "inference/internal/manifest.h"
 #include "inference/package.h"
 
@@ -36,6 +37,7 @@ constexpr size_t kTextBytesMax = 256;
 constexpr size_t kNoteBytesMax = 4096;
 constexpr size_t kMistakesMax = 50;  // more are only counted
 constexpr int64_t kPeriodNsMax = 7LL * 24 * 3600 * 1'000'000'000;
+constexpr int64_t kStageNsMax = 366LL * 24 * 3600 * 1'000'000'000;
 
 // What a hostile file put into a message must not fill or garble a log.
 std::string shown(std::string_view text) {
@@ -139,6 +141,18 @@ class Section {
     }
   }
 
+  void duration(const char* key, int64_t ns_max, Duration& out) {
+    std::string given;
+    text(key, false, 32, given);
+    if (given.empty()) return;
+    Result<Duration> parsed = parse_duration(given);
+    if (!parsed.ok() || parsed->count() < 0 || parsed->count() > ns_max) {
+      mistakes_.add(line_of(key), "'{}{}' must be a duration from \"0s\" to \"{}d\", e.g. \"30m\"", prefix_, key, ns_max / (24LL * 3600 * 1'000'000'000));
+    } else {
+      out = *parsed;
+    }
+  }
+
   void texts(const char* key, size_t count_max, std::vector<std::string>& out) {
     const toml::array* array = list(key, count_max);
     if (!array) return;
@@ -155,6 +169,13 @@ class Section {
         out.push_back(value->get());
       }
     }
+  }
+
+  void flag(const char* key, bool& out) {
+    const toml::node* node = take(key, false);
+    if (!node) return;
+    if (const auto* value = node->as_boolean()) out = value->get();
+    else mistakes_.add(node->source().begin.line, "'{}{}' must be true or false", prefix_, key);
   }
 
   void numbers(const char* key, size_t count_max, Range range, std::vector<float>& out) {
@@ -214,6 +235,82 @@ Section section(Section& root, const char* name, bool required, Mistakes& mistak
   return Section(table, std::string(name) + ".", node ? node->source().begin.line : 1, mistakes);
 }
 
+// The tables of [[name]] in `parent`; none when it is absent.
+std::vector<Section> tables(Section& parent, const char* name, const char* title, size_t count_max, Mistakes& mistakes) {
+  std::vector<Section> out;
+  const toml::node* node = parent.take(name, false);
+  if (!node) return out;
+  const toml::array* array = node->as_array();
+  if (!array || array->size() > count_max) {
+    mistakes.add(node->source().begin.line, "'{}' must be at most {} tables: write [[{}]]", title, count_max, title);
+    return out;
+  }
+  for (const toml::node& item : *array) {
+    const size_t line = item.source().begin.line;
+    if (!item.as_table()) {
+      mistakes.add(line, "each of '{}' must be a table: write [[{}]]", title, title);
+      continue;
+    }
+    out.emplace_back(item.as_table(), std::string(title) + ".", line, mistakes);
+  }
+  return out;
+}
+
+constexpr std::pair<FeatureSpec::Kind, const char*> kFeatureKinds[] = {
+    {FeatureSpec::Kind::rows, "rows"}, {FeatureSpec::Kind::mean, "mean"}, {FeatureSpec::Kind::deviation, "deviation"},
+    {FeatureSpec::Kind::min, "min"},   {FeatureSpec::Kind::max, "max"},   {FeatureSpec::Kind::rms, "rms"},
+    {FeatureSpec::Kind::band, "band"}};
+
+void read_features(Section& window, Mistakes& mistakes, WindowSpec& out) {
+  for (Section& table : tables(window, "feature", "window.feature", kFeaturesMax, mistakes)) {
+    FeatureSpec feature;
+    std::string kind;
+    table.text("kind", true, 16, kind);
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return kind == k.second; });
+    if (known != std::end(kFeatureKinds)) {
+      feature.kind = known->first;
+    } else if (!kind.empty()) {
+      mistakes.add(table.line_of("kind"), "'window.feature.kind' must be rows, mean, deviation, min, max, rms or band, not '{}'", shown(kind));
+    }
+    table.texts("of", kChannelsMax, feature.of);
+    for (const std::string& field : feature.of) {
+      if (std::find(out.fields.begin(), out.fields.end(), field) != out.fields.end()) continue;
+      mistakes.add(table.line_of("of"), "'{}' is none of 'window.fields'", shown(field));
+    }
+    if (feature.kind == FeatureSpec::Kind::band) {
+      table.number("from_hz", true, {0, 1e9}, feature.from_hz);
+      table.number("to_hz", true, {0, 1e9}, feature.to_hz);
+      if (feature.from_hz > feature.to_hz) mistakes.add(table.line_of("to_hz"), "'window.feature.to_hz' must not be below 'from_hz'");
+    }
+    table.refuse_unknown();
+    const bool of_rows = feature.kind == FeatureSpec::Kind::rows;
+    if (!out.features.empty() && of_rows != (out.features.front().kind == FeatureSpec::Kind::rows)) {
+      mistakes.add(table.line_of("kind"), "features of rows and numbers of the whole window don't go together: a model sees one or the other");
+    }
+    out.features.push_back(std::move(feature));
+  }
+}
+
+void read_alarms(Section& root, Mistakes& mistakes, PackageInfo& out) {
+  for (Section& table : tables(root, "alarm", "alarm", kAlarmsMax, mistakes)) {
+    AlarmSpec alarm;
+    table.text("label", true, kTextBytesMax, alarm.label);
+    if (!alarm.label.empty() && std::find(out.labels.begin(), out.labels.end(), alarm.label) == out.labels.end()) {
+      mistakes.add(table.line_of("label"), "'{}' is none of 'labels'", shown(alarm.label));
+    }
+    for (const AlarmSpec& other : out.alarms) {
+      if (other.label == alarm.label) mistakes.add(table.line_of("label"), "'{}' has an alarm already", shown(alarm.label));
+    }
+    table.number("on", false, {-1e30, 1e30}, alarm.on);
+    table.number("off", false, {-1e30, 1e30}, alarm.off);
+    if (alarm.off > alarm.on) mistakes.add(table.line_of("off"), "'alarm.off' must not be above 'alarm.on'");
+    table.integer("windows", false, 1, 1'000'000, alarm.windows);
+    table.flag("softmax", alarm.softmax);
+    table.refuse_unknown();
+    out.alarms.push_back(std::move(alarm));
+  }
+}
+
 void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
   constexpr double kFloatMax = std::numeric_limits<float>::max();
   window.text("stream", true, kTextBytesMax, out.stream);
@@ -240,15 +337,22 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
     }
   }
   window.number("gap_factor", false, {1, 1000}, out.gap_factor);
-  window.numbers("mean", kChannelsMax, {-kFloatMax, kFloatMax}, out.mean);
-  window.numbers("deviation", kChannelsMax, {1e-30, kFloatMax}, out.deviation);
-  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != out.fields.size()) {
-    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(),
-                 out.fields.size());
+  window.numbers("mean", kFeaturesMax, {-kFloatMax, kFloatMax}, out.mean);
+  window.numbers("deviation", kFeaturesMax, {1e-30, kFloatMax}, out.deviation);
+  std::string by = "count";
+  window.text("by", false, 16, by);
+  if (by != "count" && by != "time") {
+    mistakes.add(window.line_of("by"), "'window.by' must be \"count\" or \"time\", not '{}'", shown(by));
   }
-  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != out.fields.size()) {
-    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields",
-                 out.deviation.size(), out.fields.size());
+  out.by = by == "time" ? WindowSpec::By::time : WindowSpec::By::count;
+  read_features(window, mistakes, out);
+  const size_t channels = out.features.empty() ? out.fields.size() : out.features.size();
+  const char* const of = out.features.empty() ? "fields" : "features";
+  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != channels) {
+    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} {}", out.mean.size(), channels, of);
+  }
+  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != channels) {
+    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} {}", out.deviation.size(), channels, of);
   }
   window.refuse_unknown();
 }
@@ -277,8 +381,34 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
                  "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'",
                  shown(out.int8_file));
   }
+  root.text("no_plan", false, kNoteBytesMax, out.no_plan);
   root.text("note", false, kNoteBytesMax, out.note);
   root.texts("labels", kLabelsMax, out.labels);
+}
+
+void read_method(Section& training, Mistakes& mistakes, TrainingMethod& out) {
+  std::string method = to_string(out);
+  training.text("method", false, 16, method);
+  for (TrainingMethod m : {TrainingMethod::sparse, TrainingMethod::all, TrainingMethod::head}) {
+    if (method == to_string(m)) {
+      out = m;
+      return;
+    }
+  }
+  mistakes.add(training.line_of("method"), "'training.method' must be \"sparse\", \"all\" or \"head\", not '{}'", shown(method));
+}
+
+void read_rollout(Section& rollout, RolloutSpec& out) {
+  rollout.integer("shadow_windows", false, 0, 1'000'000, out.shadow_windows);
+  rollout.duration("shadow_time", kStageNsMax, out.shadow_time);
+  rollout.number("shadow_agreement_min", false, {0, 1}, out.shadow_agreement_min);
+  rollout.number("canary_share", false, {0, 0.9}, out.canary_share);
+  rollout.integer("canary_labels", false, 1, 1'000'000, out.canary_labels);
+  rollout.duration("canary_time", kStageNsMax, out.canary_time);
+  rollout.number("rollback_loss", false, {0, 1}, out.rollback_loss);
+  rollout.integer("rollback_labels", false, 1, 1'000'000, out.rollback_labels);
+  rollout.number("confidence", false, {0.5, 0.9999}, out.confidence);
+  rollout.refuse_unknown();
 }
 
 // Length of the UTF-8 character at the start of `text` and its code point; 0 when it is none (RFC 3629).
@@ -346,6 +476,15 @@ std::string period_text(Duration period) {
 
 }  // namespace
 
+const char* to_string(TrainingMethod method) {
+  switch (method) {
+    case TrainingMethod::sparse: return "sparse";
+    case TrainingMethod::all: return "all";
+    case TrainingMethod::head: return "head";
+  }
+  return "?";
+}
+
 bool is_model_name(const std::string& name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -353,10 +492,12 @@ bool is_model_name(const std::string& name) {
 }
 
 void normalise(const WindowSpec& spec, float* windows, size_t count) {
-  size_t channels = spec.fields.size();
-  for (size_t i = 0; i < count * channels; ++i) {
-    float mean = spec.mean[i % channels], deviation = spec.deviation[i % channels];
-    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) / deviation;
+  const auto [channels, rows] = input_shape(spec);
+  for (size_t i = 0; i < count * static_cast<size_t>(channels); ++i) {
+    const size_t channel = i % static_cast<size_t>(channels);
+    const float mean = spec.mean[channel], deviation = spec.deviation[channel];
+    for (int64_t row = 0; row < rows; ++row) windows[row] = (windows[row] - mean) / deviation;
+    windows += rows;
   }
 }
 
@@ -367,17 +508,39 @@ std::string to_toml(const PackageInfo& info) {
   out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
   out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture),
                      quote(info.engine), quote(info.int8_file));
+  if (!info.no_plan.empty()) out += fmt::format("no_plan = {}\n", quote(info.no_plan));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
+  if (info.predictions_stream) out += "predictions_stream = true\n";
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
   out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride,
                      period_text(w.period), real(w.gap_factor));
+  if (w.by == WindowSpec::By::time) out += "by = \"time\"\n";
   out +=
       fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
-  out += fmt::format("\n[gate]\nexamples_min = {}\ngain_min = {}\nreference_loss_max = {}\n",
-                     info.gate.examples_min, real(info.gate.gain_min), real(info.gate.reference_loss_max));
-  out += fmt::format("\n[training]\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n",
-                     info.training.labels_min, real(info.training.sparsity), info.training.epochs,
-                     real(info.training.learning_rate));
+  for (const FeatureSpec& feature : w.features) {
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return feature.kind == k.first; });
+    out += fmt::format("\n[[window.feature]]\nkind = \"{}\"\nof = {}\n", known->second, joined(feature.of, quote));
+    if (feature.kind != FeatureSpec::Kind::band) continue;
+    out += fmt::format("from_hz = {}\nto_hz = {}\n", real(feature.from_hz), real(feature.to_hz));
+  }
+  const GateSpec& g = info.gate;
+  out += fmt::format("\n[gate]\nexamples_min = {}\nconfidence = {}\ngain_min = {}\nreference_loss_max = {}\nunexplained_max = {}\n",
+                     g.examples_min, real(g.confidence), real(g.gain_min), real(g.reference_loss_max), real(g.unexplained_max));
+  const TrainingSpec& t = info.training;
+  out += fmt::format("\n[training]\nmethod = \"{}\"\nlabels_min = {}\nsparsity = {}\nepochs = {}\nlearning_rate = {}\n", to_string(t.method),
+                     t.labels_min, real(t.sparsity), t.epochs, real(t.learning_rate));
+  out += fmt::format("ewc = {}\npatience = {}\nevery = \"{}\"\ndrift_delta = {}\n", real(t.ewc), t.patience, period_text(t.every),
+                     real(t.drift_delta));
+  const RolloutSpec& r = info.rollout;
+  out += fmt::format("\n[rollout]\nshadow_windows = {}\nshadow_time = \"{}\"\nshadow_agreement_min = {}\n", r.shadow_windows,
+                     period_text(r.shadow_time), real(r.shadow_agreement_min));
+  out += fmt::format("canary_share = {}\ncanary_labels = {}\ncanary_time = \"{}\"\n", real(r.canary_share), r.canary_labels,
+                     period_text(r.canary_time));
+  out += fmt::format("rollback_loss = {}\nrollback_labels = {}\nconfidence = {}\n", real(r.rollback_loss), r.rollback_labels, real(r.confidence));
+  for (const AlarmSpec& alarm : info.alarms) {
+    out += fmt::format("\n[[alarm]]\nlabel = {}\non = {}\noff = {}\nwindows = {}\nsoftmax = {}\n", quote(alarm.label), real(alarm.on),
+                       real(alarm.off), alarm.windows, alarm.softmax);
+  }
   return out;
 }
 
@@ -412,6 +575,8 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
 
   Section gate = section(root, "gate", false, mistakes);
   gate.integer("examples_min", false, 0, 1'000'000, info.gate.examples_min);
+  gate.number("confidence", false, {0.5, 0.9999}, info.gate.confidence);
+  gate.number("unexplained_max", false, {0, 1}, info.gate.unexplained_max);
   gate.number("gain_min", false, {-1, 1}, info.gate.gain_min);
   gate.number("reference_loss_max", false, {0, 1}, info.gate.reference_loss_max);
   gate.refuse_unknown();
@@ -421,7 +586,17 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
   training.number("sparsity", false, {1e-6, 1}, info.training.sparsity);
   training.integer("epochs", false, 1, 10'000, info.training.epochs);
   training.number("learning_rate", false, {1e-9, 10}, info.training.learning_rate);
+  training.number("ewc", false, {0, 1e9}, info.training.ewc);
+  training.integer("patience", false, 0, 10'000, info.training.patience);
+  training.duration("every", kStageNsMax, info.training.every);
+  training.number("drift_delta", false, {0, 0.5}, info.training.drift_delta);
+  read_method(training, mistakes, info.training.method);
   training.refuse_unknown();
+
+  Section rollout = section(root, "rollout", false, mistakes);
+  read_rollout(rollout, info.rollout);
+  root.flag("predictions_stream", info.predictions_stream);
+  read_alarms(root, mistakes, info);
 
   root.refuse_unknown();
   if (!mistakes.empty()) return mistakes.error();

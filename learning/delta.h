@@ -1,5 +1,6 @@
-// What a fine-tuning changed: sparse, int8 values per tensor with one scale, indices as gaps in varints. By construction
-// base + delta gives the candidate's weights bit for bit: the worker puts the decoded delta, not the raw change, into the package.
+// What a fine-tuning changed: sparse, int8 values with a scale, indices as gaps. By construction base + delta gives the version's weights
+// bit for bit: the worker puts the decoded delta, not the raw change, into the package. What rounding left over (the error feedback of
+// Karimireddy et al. 2019) is carried to the next fine-tuning in the same format.
 // On failure: decode answers corrupt for hostile input, allocating no more than a small multiple of its size.
 #pragma once
 
@@ -20,6 +21,7 @@ struct TensorDelta {
   std::vector<int8_t> values;       // change = value * scale
 };
 
+// Tensors are applied in order; a squashed delta has one of the same name per step.
 struct Delta {
   std::string model;
   uint32_t base_version = 0, version = 0;
@@ -29,6 +31,9 @@ struct Delta {
 
 std::string encode_delta(const Delta& delta);
 Result<Delta> decode_delta(std::string_view bytes);
+
+// One delta that leads where `first` and then `next` lead, bit for bit. Error: invalid when `next` does not begin where `first` ends.
+Result<Delta> squash(Delta first, const Delta& next);
 
 // tensor += values * scale at the indices, in float, rounded after each of the two operations: bit for bit the same everywhere.
 // Error: invalid when the tensor has another size.

@@ -163,17 +163,30 @@ Result<JobSpec> parse_job(const std::string& text, const std::string& file) {
   return spec;
 }
 
+Paired parse_paired(const nlohmann::json& json) {
+  Paired out;
+  out.examples = json.at("examples");
+  out.parent_correct = json.at("parent_correct");
+  out.candidate_correct = json.at("candidate_correct");
+  out.gained = json.at("gained");
+  out.lost = json.at("lost");
+  out.gained_apart = json.at("gained_apart");
+  out.lost_apart = json.at("lost_apart");
+  return out;
+}
+
+nlohmann::ordered_json paired_json(const Paired& p) {
+  return {{"examples", p.examples}, {"parent_correct", p.parent_correct}, {"candidate_correct", p.candidate_correct}, {"gained", p.gained},
+          {"lost", p.lost}, {"gained_apart", p.gained_apart}, {"lost_apart", p.lost_apart}};
+}
+
 Result<JobReport> parse_report(const std::string& text, const std::string& file) {
   try {
     nlohmann::json json = nlohmann::json::parse(text);
     JobReport report;
     const nlohmann::json& gate = json.at("gate");
-    report.gate.holdout = gate.at("holdout");
-    report.gate.parent_holdout_correct = gate.at("parent_holdout_correct");
-    report.gate.candidate_holdout_correct = gate.at("candidate_holdout_correct");
-    report.gate.reference = gate.at("reference");
-    report.gate.parent_reference_correct = gate.at("parent_reference_correct");
-    report.gate.candidate_reference_correct = gate.at("candidate_reference_correct");
+    report.gate.holdout = parse_paired(gate.at("holdout"));
+    report.gate.reference = parse_paired(gate.at("reference"));
     report.gate.finite = gate.at("finite");
     report.candidate_fp32_holdout_correct = json.at("candidate_fp32_holdout_correct");
     report.parameters = json.at("parameters");
@@ -186,6 +199,13 @@ Result<JobReport> parse_report(const std::string& text, const std::string& file)
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, "{}: {}", file, error.what());
   }
+}
+
+Result<std::string> read_residual(const fs::path& file, uint64_t bytes_max) {
+  Result<std::string> bytes = read_file(file, bytes_max);
+  if (!bytes.ok()) return bytes.error().code == Code::not_found ? Result<std::string>(std::string()) : Result<std::string>(bytes.error());
+  if (Result<Delta> residual = decode_delta(*bytes); !residual.ok()) return named(residual.error(), file);
+  return bytes;
 }
 
 }  // namespace
@@ -244,7 +264,7 @@ Result<ExampleSet> read_examples(const fs::path& file) {
 }
 
 Status write_job(const fs::path& folder, const JobSpec& spec, const ExampleSet& train, const ExampleSet& holdout,
-                 const ExampleSet& calibration, const std::optional<inference::Package>& parent) {
+                 const ExampleSet& calibration, const std::optional<inference::Package>& parent, const std::string& residual) {
   std::error_code error;
   if (fs::exists(folder / kJobFile, error)) return fail(Code::invalid, "{} holds a job already", folder.string());
   if ((spec.kind == JobKind::finetune) != parent.has_value()) {
@@ -256,6 +276,7 @@ Status write_job(const fs::path& folder, const JobSpec& spec, const ExampleSet& 
   SKERRY_TRY(write_file_atomic(folder / kHoldoutFile, encode_examples(holdout)));
   SKERRY_TRY(write_file_atomic(folder / kCalibrationFile, encode_examples(calibration)));
   if (parent) SKERRY_TRY(copy_package(*parent, folder / "parent"));
+  if (!residual.empty()) SKERRY_TRY(write_file_atomic(folder / kResidualFile, residual));
   SKERRY_TRY(write_file_atomic(folder / kTargetFile, inference::to_toml(spec.target)));
   return write_file_atomic(folder / kJobFile, job_toml(spec));
 }
@@ -294,6 +315,7 @@ Result<JobResult> read_result(const fs::path& folder, uint64_t bytes_max) {
                   delta->version, package->info.name, package->info.version);
     }
     result.delta = std::move(*bytes);
+    SKERRY_ASSIGN(result.residual, read_residual(result_folder / kResidualFile, bytes_max));
   } else if (package->info.parent != 0) {
     return fail(Code::corrupt, "{} is missing", delta_file.string());
   }
@@ -302,13 +324,7 @@ Result<JobResult> read_result(const fs::path& folder, uint64_t bytes_max) {
 
 std::string to_json(const JobReport& report) {
   nlohmann::ordered_json json;
-  json["gate"] = {{"holdout", report.gate.holdout},
-                  {"parent_holdout_correct", report.gate.parent_holdout_correct},
-                  {"candidate_holdout_correct", report.gate.candidate_holdout_correct},
-                  {"reference", report.gate.reference},
-                  {"parent_reference_correct", report.gate.parent_reference_correct},
-                  {"candidate_reference_correct", report.gate.candidate_reference_correct},
-                  {"finite", report.gate.finite}};
+  json["gate"] = {{"holdout", paired_json(report.gate.holdout)}, {"reference", paired_json(report.gate.reference)}, {"finite", report.gate.finite}};
   json["candidate_fp32_holdout_correct"] = report.candidate_fp32_holdout_correct;
   json["parameters"] = report.parameters;
   json["changed_parameters"] = report.changed_parameters;

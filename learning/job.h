@@ -32,7 +32,7 @@ struct JobSpec {
   double rotate = 0.3;             // random rotation, in radians, of fields that are one vector (..x, ..y, ..z), as sensors are mounted
   double replay_weight = 1.0;      // loss on replayed reference examples
   double distill_weight = 2.0;     // Learning without Forgetting (Li & Hoiem 2016) on them
-  uint32_t reference_examples = 600;  // fit: how many exemplars to keep in the package
+  uint32_t reference_examples = 1000;  // fit: how many exemplars to keep in the package
   uint32_t threads = 1;
 };
 
@@ -55,12 +55,13 @@ Result<ExampleSet> read_examples(const std::filesystem::path& file);  // not_fou
 inline constexpr const char* kTrainFile = "train.examples";
 inline constexpr const char* kHoldoutFile = "holdout.examples";
 inline constexpr const char* kCalibrationFile = "calibration.examples";
+inline constexpr const char* kResidualFile = "residual.bin";         // what rounding left over of the parent's delta; optional
 inline constexpr const char* kReferenceFile = "reference.examples";  // within a package
 inline constexpr uint64_t kPackageBytesMax = 512 << 20;              // of a parent in a job
 
-// Writes everything but job.toml first, job.toml last. parent: copied into parent/ for finetune.
+// Writes everything but job.toml first, job.toml last. parent: copied into parent/ for finetune. residual: an encoded Delta, or empty.
 Status write_job(const std::filesystem::path& folder, const JobSpec& spec, const ExampleSet& train, const ExampleSet& holdout,
-                 const ExampleSet& calibration, const std::optional<inference::Package>& parent);
+                 const ExampleSet& calibration, const std::optional<inference::Package>& parent, const std::string& residual = {});
 Result<JobSpec> read_job(const std::filesystem::path& folder);
 
 struct JobReport {                 // result/report.json
@@ -77,6 +78,7 @@ struct JobResult {
   JobReport report;
   std::filesystem::path package;   // result/package, sealed
   std::string delta;               // encoded learning::Delta; empty for fit
+  std::string residual;            // what its rounding left over, in the same format; empty: nothing
 };
 
 // not_found while there is no result; corrupt when it does not verify.

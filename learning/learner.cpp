@@ -11,6 +11,7 @@
 #include "learning/gate.h"
 #include "learning/internal/hash.h"
 #include "learning/job.h"
+#include "learning/trials.h"
 
 namespace skerry::learning {
 namespace {
@@ -89,6 +90,7 @@ struct Learner::Impl {
   std::unique_ptr<LoadProbe> probe;
   const Clock& clock;
 
+  Trials trials{store, engine, models, clock};
   std::optional<ActiveJob> job;
   bool running = false;
   SteadyTime started{};
@@ -110,6 +112,13 @@ struct Learner::Impl {
   void count(uint64_t LearnerStatus::*counter) {
     std::lock_guard lock(mutex);
     ++(status.*counter);
+  }
+
+  std::string trial_text(const std::string& model) const {
+    for (const TrialStatus& trial : trials.status()) {
+      if (trial.model == model) return fmt::format("{}/{} is {}: {}", model, trial.version, trial.stage, trial.why);
+    }
+    return {};
   }
 
   LoadSample sample_load() {
@@ -246,6 +255,10 @@ struct Learner::Impl {
     for (const auto& loaded : engine.loaded()) {
       const inference::PackageInfo& info = loaded->package.info;
       if (engine.serving(info.name) != info.version) continue;
+      if (trials.under_way(info.name)) {
+        why = trial_text(info.name);
+        continue;
+      }
       TriggerInputs inputs;
       Status counted = count_examples(info.name, inputs);
       if (!counted.ok()) {
@@ -320,7 +333,8 @@ struct Learner::Impl {
     prune();
     std::error_code error;
     fs::remove_all(next.folder, error);  // a half-written one of a start that was not remembered
-    SKERRY_TRY(write_job(next.folder, spec, train, holdout, calibration_windows(info), parent.package));
+    SKERRY_ASSIGN(const std::string residual, trials.deltas().residual(info.name, info.version));
+    SKERRY_TRY(write_job(next.folder, spec, train, holdout, calibration_windows(info), parent.package, residual));
     job = next;
     Status remembered = remember();
     if (!remembered.ok()) job.reset();
@@ -399,16 +413,15 @@ struct Learner::Impl {
     }
     ModelVersion record = candidate_record();
     record.digest = package->digest;
-    if (report.gate.holdout > 0) {
-      record.holdout_accuracy = static_cast<double>(report.gate.candidate_holdout_correct) / report.gate.holdout;
-    }
-    decision.pass ? promote(*result, record, decision.reason) : turn_down(record, decision.reason);
+    if (report.gate.holdout.examples > 0) record.holdout_accuracy = report.gate.holdout.candidate();
+    decision.pass ? try_out(*result, record, decision.reason) : turn_down(record, decision.reason);
   }
 
   void turn_down(const ModelVersion& record, const std::string& reason) {
     storage::Effect effect = closing();
     effect.versions.push_back(record);
     std::string name = job->name();
+    models.decisions().add(effect, {0, job->model, job->version, "gate", "refused", reason});
     Status status = models.reject(job->model, job->version, reason, std::move(effect));
     if (!status.ok()) {
       say("paused " + name, status.error().message);
@@ -419,7 +432,7 @@ struct Learner::Impl {
     say("waiting", fmt::format("{} rejected: {}", name, reason));
   }
 
-  void promote(const JobResult& result, const ModelVersion& record, const std::string& reason) {
+  void try_out(const JobResult& result, const ModelVersion& record, const std::string& reason) {
     std::string name = job->name();
     Result<inference::Package> installed =
         inference::install_package(result.package, engine.options().models, engine.options().package_bytes_max);
@@ -431,15 +444,7 @@ struct Learner::Impl {
       failed(installed.error().message);
       return;
     }
-    storage::Effect effect = closing();
-    effect.versions.push_back(record);
-    storage::OutboxEntry delta;
-    delta.outbox_class = storage::OutboxClass::model;
-    delta.kind = storage::EntryKind::model_delta;
-    delta.subject = name;
-    delta.payload = result.delta;
-    effect.outbox.push_back(std::move(delta));
-    Status status = models.promote(job->model, job->version, reason, std::move(effect));
+    Status status = trials.begin(record, reason, result.delta, result.residual, closing());
     if (!status.ok()) {
       if (status.error().code == Code::exhausted || status.error().code == Code::unavailable) {
         say("paused " + name, status.error().message);
@@ -448,9 +453,8 @@ struct Learner::Impl {
       }
       return;
     }
-    count(&LearnerStatus::promoted);
     job.reset();
-    say("waiting", fmt::format("{} promoted: {}", name, reason));
+    say("waiting", fmt::format("{} passed the gate: {}", name, reason));
   }
 
   // The newest finished job folders stay for people to look at.
@@ -474,6 +478,7 @@ struct Learner::Impl {
       return options.check_interval;
     }
     if (!recovered) recover();
+    trials.step();
     if (running) return step_running();
     if (job) return step_paused();
     return step_waiting();
@@ -496,8 +501,16 @@ void Learner::train_now(const std::string& model) {
 }
 
 LearnerStatus Learner::status() const {
+  const TrialCounts counts = impl_->trials.counts();
   std::lock_guard lock(impl_->mutex);
-  return impl_->status;
+  LearnerStatus status = impl_->status;
+  status.promoted = counts.promoted;
+  status.rejected += counts.refused;
+  status.rolled_back = counts.rolled_back;
+  status.trials = impl_->trials.status();
+  return status;
 }
+
+const Watch& Learner::watch() const { return impl_->trials.watch(); }
 
 }  // namespace skerry::learning

@@ -13,6 +13,7 @@
 #include "inference/engine.h"
 #include "learning/models.h"
 #include "learning/options.h"
+#include "learning/trials.h"
 #include "learning/trigger.h"
 #include "learning/worker_process.h"
 #include "storage/store.h"
@@ -22,7 +23,8 @@ namespace skerry::learning {
 struct LearnerStatus {
   std::string state;            // "waiting", "training har/2", "paused har/2", "disabled"
   std::string why;              // the last decision in words
-  uint64_t jobs_started = 0, jobs_failed = 0, promoted = 0, rejected = 0;
+  uint64_t jobs_started = 0, jobs_failed = 0, promoted = 0, rejected = 0, rolled_back = 0;
+  std::vector<TrialStatus> trials;
 };
 
 class Learner {
@@ -34,6 +36,7 @@ class Learner {
   Duration step();
   void train_now(const std::string& model);   // as soon as the device is idle
   LearnerStatus status() const;
+  const Watch& watch() const;                 // what is known of the serving versions from labels
 
  private:
   struct Impl;

@@ -17,6 +17,8 @@ using storage::ModelVersion;
 
 constexpr size_t kPackagesKept = 5;  // folders of a model besides the serving and the pinned one
 
+std::string pin_note(const std::string& model) { return "pin/" + model; }
+
 std::optional<uint32_t> version_of(const fs::path& folder) {
   const std::string name = folder.filename().string();
   uint32_t version = 0;
@@ -66,7 +68,7 @@ Result<ModelVersion*> named(const std::string& model, uint32_t version, const st
 }  // namespace
 
 Models::Models(storage::Store& store, inference::Engine& engine, const Clock& clock)
-    : store_(store), engine_(engine), clock_(clock) {}
+    : store_(store), engine_(engine), clock_(clock), decisions_(store, clock) {}
 
 Status Models::start() {
   std::lock_guard lock(mutex_);
@@ -164,8 +166,62 @@ Result<ModelVersion> Models::import(const fs::path& package_folder) {
 
 Status Models::promote(const std::string& model, uint32_t version, const std::string& reason, storage::Effect also) {
   std::lock_guard lock(mutex_);
+  SKERRY_TRY(refuse_if_pinned(model, version));
   SKERRY_TRY(engine_.load(model, version));
   return switch_to(model, version, reason, ModelState::retired, std::move(also));
+}
+
+Status Models::refuse_if_pinned(const std::string& model, uint32_t version) const {
+  const std::optional<uint32_t> pinned = pinned_by_hand(model);
+  if (!pinned || *pinned == version) return {};
+  return fail(Code::invalid, "{}/{} is pinned by hand: `skerry models unpin {}` first", model, *pinned, model);
+}
+
+std::optional<uint32_t> Models::pinned_by_hand(const std::string& model) const {
+  Result<std::optional<std::string>> note = store_.note(pin_note(model));
+  uint32_t version = 0;
+  if (note.ok() && note->has_value()) std::from_chars((*note)->data(), (*note)->data() + (*note)->size(), version);
+  return version == 0 ? std::nullopt : std::optional<uint32_t>(version);
+}
+
+Result<uint32_t> Models::pin(const std::string& model, uint32_t version, const std::string& reason) {
+  std::lock_guard lock(mutex_);
+  const std::optional<uint32_t> serving = engine_.serving(model);
+  if (version == 0 && !serving) return fail(Code::not_found, "no version of '{}' serves: name one", model.substr(0, 64));
+  if (version == 0) version = *serving;
+  storage::Effect effect;
+  effect.notes.emplace_back(pin_note(model), std::to_string(version));
+  decisions_.add(effect, {0, model, version, "pin", "pinned", reason});
+  if (serving == version) {
+    SKERRY_TRY(store_.commit(effect));
+    return version;
+  }
+  SKERRY_TRY(engine_.load(model, version));
+  SKERRY_TRY(switch_to(model, version, reason, ModelState::retired, std::move(effect)));
+  return version;
+}
+
+Status Models::unpin(const std::string& model, const std::string& reason) {
+  std::lock_guard lock(mutex_);
+  const std::optional<uint32_t> pinned = pinned_by_hand(model);
+  if (!pinned) return fail(Code::not_found, "no version of '{}' is pinned by hand", model.substr(0, 64));
+  storage::Effect effect;
+  effect.notes.emplace_back(pin_note(model), "");
+  decisions_.add(effect, {0, model, *pinned, "pin", "unpinned", reason});
+  SKERRY_TRY(store_.commit(effect));
+  return {};
+}
+
+Status Models::enter(const std::string& model, uint32_t version, ModelState stage, const std::string& reason, storage::Effect also) {
+  std::lock_guard lock(mutex_);
+  SKERRY_ASSIGN(std::vector<ModelVersion> versions, store_.versions(model));
+  SKERRY_ASSIGN(ModelVersion * target, named(model, version, versions, also));
+  target->state = stage;
+  target->reason = reason;
+  target->changed_ns = clock_.now_ns();
+  SKERRY_TRY(store_.commit(also));
+  log::info("models", "{}/{} is {}: {}", model, version, to_string(stage), reason);
+  return {};
 }
 
 // The store first: after a crash in between, the start follows what the store says. The version is loaded and warm already, so the
@@ -192,6 +248,8 @@ Status Models::switch_to(const std::string& model, uint32_t version, const std::
     if (v.pinned) last_good = v.version;
     also.versions.push_back(std::move(v));
   }
+  const bool back = previous_becomes == ModelState::rejected;
+  decisions_.add(also, {0, model, version, back ? "rollback" : "serve", back ? "back" : "promoted", reason});
   SKERRY_TRY(store_.commit(also));
   SKERRY_TRY(engine_.serve(model, version));
   log::info("models", "{}/{} serves: {}", model, version, reason);
@@ -225,6 +283,7 @@ Result<uint32_t> Models::rollback(const std::string& model, const std::string& r
   SKERRY_ASSIGN(std::vector<ModelVersion> versions, store_.versions(model));
   for (const ModelVersion& v : versions) {
     if (!v.pinned || v.state == ModelState::serving) continue;
+    SKERRY_TRY(refuse_if_pinned(model, v.version));
     SKERRY_TRY(engine_.load(model, v.version));
     SKERRY_TRY(switch_to(model, v.version, reason, ModelState::rejected, {}));
     return v.version;
@@ -241,6 +300,7 @@ Status Models::reject(const std::string& model, uint32_t version, const std::str
   target->pinned = false;
   target->reason = reason;
   target->changed_ns = clock_.now_ns();
+  decisions_.add(also, {0, model, version, "reject", "rejected", reason});
   SKERRY_TRY(store_.commit(also));
   log::info("models", "{}/{} is rejected: {}", model, version, reason);
   return {};

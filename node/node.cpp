@@ -67,7 +67,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   storage.node = config.node.name;
   SKERRY_ASSIGN(node->store_, storage::Store::open(storage, clock));
 
-  if (!seams.runtime) seams.runtime = inference::make_torch_runtime(config.inference.torch_runtime);
+  if (!seams.runtime) seams.runtime = inference::make_plan_runtime(inference::make_torch_runtime(config.inference.torch_runtime));
   node->engine_ = std::make_unique<inference::Engine>(config.inference, std::move(seams.runtime), clock);
   storage::Store& store = *node->store_;
   inference::Engine& engine = *node->engine_;

@@ -104,21 +104,15 @@ Status OnnxConverter::add(const OnnxNode& node, graph::Operation operation, std:
   return set(node, 0, id);
 }
 
-Status OnnxConverter::keep_grid(const OnnxNode& node, ValueId from, ValueId to) {
+Status OnnxConverter::set_moved(const OnnxNode& node, ValueId id) {
   SKERRY_ASSIGN(const Item* x, item(node, 0));
-  if (!x->stored || to == from) return set(node, 0, to, x->stored);
-  const graph::Value& source = builder_.graph().value(from);
-  if (!builder_.is_constant(to)) {
-    if (source.quantization->scale.size() > 1) return fail(Code::unavailable, "moves stored integers that are quantized per channel");
-    builder_.graph().value(to).type = source.type;
-    builder_.graph().value(to).quantization = source.quantization;
-  }
-  return set(node, 0, to, true);
+  if (x->stored && !builder_.graph().value(id).quantization) return fail(Code::unavailable, "moves stored integers of different grids");
+  return set(node, 0, id, x->stored);
 }
 
-Status OnnxConverter::add_moving(const OnnxNode& node, graph::Operation operation, ValueId x) {
-  SKERRY_ASSIGN(ValueId id, builder_.add(node.name, std::move(operation), {x}));
-  return keep_grid(node, x, id);
+Status OnnxConverter::add_moving(const OnnxNode& node, graph::Operation operation, std::vector<ValueId> inputs) {
+  SKERRY_ASSIGN(ValueId id, builder_.add_moving(node.name, std::move(operation), std::move(inputs)));
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::add_inputs(BatchRule rule) {

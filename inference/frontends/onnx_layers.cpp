@@ -90,7 +90,7 @@ Status OnnxConverter::pool(const OnnxNode& node) {
     if (!max && counted && spec.pads_end != before) return fail(Code::unavailable, "counts padding in windows that ceil_mode lets reach beyond it");
   }
   graph::Pool op{max ? graph::Pool::Kind::max : graph::Pool::Kind::average, spec.kernel, spec.strides, spec.pads_begin, spec.pads_end, !max && counted};
-  return max ? add_moving(node, op, x) : add(node, op, {x});
+  return max ? add_moving(node, op, {x}) : add(node, op, {x});
 }
 
 Status OnnxConverter::global_pool(const OnnxNode& node) {

@@ -250,7 +250,9 @@ Result<OnnxModel> parse_onnx(std::span<const std::byte> file) {
   }
   onnx_ir::ModelProto model;
   if (!model.ParseFromArray(file.data(), static_cast<int>(file.size()))) return fail(Code::invalid, "this is no ONNX file, or it is damaged");
-  return model_of(model);
+  SKERRY_ASSIGN(OnnxModel plain, model_of(model));
+  plain.file_bytes = file.size();
+  return plain;
 }
 
 }  // namespace skerry::inference::frontends

@@ -146,13 +146,13 @@ Result<Trained> fit(const TrainInputs& inputs) {
     at::Tensor seen = other_sensors(x.index_select(0, rows), random);
     return torch::cross_entropy_loss(forward_training(network, seen), y.index_select(0, rows));
   };
-  SKERRY_TRY(run_phase(inputs, phase));
+  SKERRY_ASSIGN(const uint32_t epochs, run_phase(inputs, phase));
 
   Trained trained;
   torch::jit::Module module = folded(network);
   for (const at::Tensor& parameter : module.parameters()) trained.parameters += static_cast<uint64_t>(parameter.numel());
   trained.changed_parameters = trained.parameters;
-  trained.epochs = phase.epochs;
+  trained.epochs = epochs;
   trained.model = save_module(module);
   return trained;
 }

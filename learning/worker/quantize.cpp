@@ -13,6 +13,8 @@
 #include <new>
 #include <sstream>
 
+#include "inference/package.h"
+#include "learning/worker/plan_artefact.h"
 #include "learning/worker/tensors.h"
 
 namespace skerry::learning::worker {
@@ -124,8 +126,9 @@ Result<Evaluation> evaluate_model(const std::filesystem::path& file, const std::
     at::Tensor answers = run(module, x.slice(0, at, to));
     at::Tensor finite = torch::isfinite(answers).all(1);
     out.finite = out.finite && finite.all().item<bool>();
-    out.correct += static_cast<uint32_t>(
-        torch::logical_and(answers.argmax(1) == y.slice(0, at, to), finite).sum().item<int64_t>());
+    at::Tensor classes = torch::where(finite, answers.argmax(1), -torch::ones({to - at}, torch::kInt64)).contiguous();
+    out.correct += static_cast<uint32_t>((classes == y.slice(0, at, to)).sum().item<int64_t>());
+    out.answers.insert(out.answers.end(), classes.data_ptr<int64_t>(), classes.data_ptr<int64_t>() + classes.numel());
   }
   return out;
 }
@@ -152,6 +155,7 @@ Result<std::string> quantize(const std::string& model, const ExampleSet& calibra
 }
 
 Result<Evaluation> evaluate(const std::filesystem::path& model, const std::string& engine, const ExampleSet& examples) {
+  if (model.filename() == inference::kPlanFile) return evaluate_plan(model, examples);
   try {
     torch::jit::setGraphExecutorOptimize(false);
     return evaluate_model(model, engine, examples);

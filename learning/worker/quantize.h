@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "learning/job.h"
@@ -19,6 +20,7 @@ Result<std::string> quantize(const std::string& model, const ExampleSet& calibra
 struct Evaluation {
   uint32_t correct = 0;
   bool finite = true;
+  std::vector<int32_t> answers;  // a class per window; -1: its outputs are not all finite
 };
 // `examples` normalised. A window whose outputs are not all finite is not correct.
 Result<Evaluation> evaluate(const std::filesystem::path& model, const std::string& engine, const ExampleSet& examples);

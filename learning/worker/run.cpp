@@ -12,7 +12,9 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "inference/features.h"
 #include "learning/job.h"
+#include "learning/worker/plan_artefact.h"
 #include "learning/worker/quantize.h"
 #include "learning/worker/train.h"
 
@@ -77,7 +79,10 @@ void measure(const ExampleSet& set, inference::WindowSpec& window) {
 }
 
 void normalise(ExampleSet& set, const inference::WindowSpec& window) {
-  for (LabelledWindow& w : set.windows) inference::normalise(window, w.data.data(), 1);
+  for (LabelledWindow& w : set.windows) w.data = inference::model_input(window, w.data.data(), 1);
+  const auto [channels, rows] = inference::input_shape(window);
+  set.channels = static_cast<uint32_t>(channels);
+  set.rows = static_cast<uint32_t>(rows);
 }
 
 // Exemplars with as equal a number per class as there are, drawn by the job's seed.
@@ -126,6 +131,13 @@ Status read_reference(Job& job, const inference::Package& parent, fs::path& refe
   return {};
 }
 
+Result<Delta> read_residual(const fs::path& file) {
+  Result<std::string> bytes = read_file(file, kPackageBytesMax);
+  if (bytes.ok()) return decode_delta(*bytes);
+  if (bytes.error().code == Code::not_found) return Delta{};
+  return bytes.error();
+}
+
 // The node's own recent windows first, then what else is known, spread evenly.
 ExampleSet calibration_windows(const Job& job) {
   ExampleSet out{job.train.channels, job.train.rows, {}};
@@ -160,6 +172,25 @@ Result<Judged> judge(const Job& job, const fs::path& model, const std::string& e
   Judged out;
   SKERRY_ASSIGN(out.holdout, evaluate(model, engine, job.holdout));
   SKERRY_ASSIGN(out.reference, evaluate(model, engine, job.judged));
+  return out;
+}
+
+// Two versions on the same windows. Of the next `overlap` - 1 windows after one that tells them apart, those that say the same count once.
+Paired paired(const ExampleSet& set, const Evaluation& parent, const Evaluation& candidate, size_t overlap) {
+  Paired out;
+  out.examples = static_cast<uint32_t>(set.windows.size());
+  size_t gained_until = 0, lost_until = 0;
+  for (size_t i = 0; i < set.windows.size(); ++i) {
+    const bool before = parent.answers[i] == set.windows[i].label, after = candidate.answers[i] == set.windows[i].label;
+    out.parent_correct += before;
+    out.candidate_correct += after;
+    if (before == after) continue;
+    ++(after ? out.gained : out.lost);
+    size_t& until = after ? gained_until : lost_until;
+    if (i < until) continue;
+    ++(after ? out.gained_apart : out.lost_apart);
+    until = i + overlap;
+  }
   return out;
 }
 
@@ -201,31 +232,34 @@ Status run(Job& job) {
   inputs.reference = job.replay;
   inputs.parent_model = job.folder / "parent" / kModelFile;
   inputs.checkpoint = job.folder / "checkpoint.pt";
+  SKERRY_ASSIGN(inputs.residual, read_residual(job.folder / kResidualFile));
   // Progress is for people: a full disk must not end the training here, the checkpoint will say it.
   inputs.progress = [&](const Progress& progress) { (void)write_progress(job.folder, progress); };
   SKERRY_ASSIGN(Trained trained, spec.kind == JobKind::fit ? fit_cnn1d(inputs) : finetune(inputs));
 
   target.engine = host_engine();
   (void)write_progress(job.folder, {"quantize", 0, 0, 0});
-  SKERRY_ASSIGN(std::string int8, quantize(trained.model, calibration_windows(job), target.engine));
+  SKERRY_ASSIGN(Artefact int8, int8_artefact(trained.model, calibration_windows(job), target.engine));
+  target.int8_file = int8.file;
+  target.no_plan = int8.no_plan;
   SKERRY_TRY(write_file_atomic(package / kModelFile, trained.model));
-  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8));
+  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8.bytes));
   SKERRY_TRY(inference::seal_package(package, target));
 
   (void)write_progress(job.folder, {"judge", 0, 0, 0});
   JobReport report;
   SKERRY_ASSIGN(Judged candidate, judge(job, package / target.int8_file, target.engine));
   SKERRY_ASSIGN(Evaluation fp32, evaluate(package / kModelFile, target.engine, job.holdout));
-  report.gate.holdout = static_cast<uint32_t>(job.holdout.windows.size());
-  report.gate.reference = static_cast<uint32_t>(job.judged.windows.size());
-  report.gate.candidate_holdout_correct = candidate.holdout.correct;
-  report.gate.candidate_reference_correct = candidate.reference.correct;
+  // A window shares its records with the ones after it, which are evidence of the same.
+  const size_t overlap = (target.window.rows + target.window.stride - 1) / target.window.stride;
+  report.gate.holdout = paired(job.holdout, candidate.holdout, candidate.holdout, overlap);
+  report.gate.reference = paired(job.judged, candidate.reference, candidate.reference, 1);
   report.gate.finite = candidate.holdout.finite && candidate.reference.finite;
   report.candidate_fp32_holdout_correct = fp32.correct;
   if (parent) {
     SKERRY_ASSIGN(Judged before, judge(job, parent->file(parent->info.int8_file), parent->info.engine));
-    report.gate.parent_holdout_correct = before.holdout.correct;
-    report.gate.parent_reference_correct = before.reference.correct;
+    report.gate.holdout = paired(job.holdout, before.holdout, candidate.holdout, overlap);
+    report.gate.reference = paired(job.judged, before.reference, candidate.reference, 1);  // drawn one by one: none overlap
     trained.delta.model = target.name;
     trained.delta.base_version = parent->info.version;
     trained.delta.version = target.version;
@@ -233,6 +267,9 @@ Status run(Job& job) {
     std::string bytes = encode_delta(trained.delta);
     report.delta_bytes = bytes.size();
     SKERRY_TRY(write_file_atomic(staging / "delta.bin", bytes));
+    trained.residual.model = target.name;
+    trained.residual.base_version = trained.residual.version = target.version;
+    if (!trained.residual.tensors.empty()) SKERRY_TRY(write_file_atomic(staging / kResidualFile, encode_delta(trained.residual)));
   }
   report.parameters = trained.parameters;
   report.changed_parameters = trained.changed_parameters;

@@ -36,6 +36,10 @@ Status write_checkpoint(const std::filesystem::path& file, const Phase& phase, c
   for (const auto* tensors : {&phase.parameters, &phase.carried, &at.first_moments, &at.second_moments}) {
     parts.emplace_back(as_list(*tensors));
   }
+  parts.emplace_back(at.loss_sum);
+  parts.emplace_back(at.best_loss);
+  parts.emplace_back(at.losses);
+  parts.emplace_back(at.epochs_without);
   c10::IValue value = c10::ivalue::Tuple::create(std::move(parts));
   std::vector<char> bytes = torch::jit::pickle_save(value);
   return write_file_atomic(file, std::string_view(bytes.data(), bytes.size()));
@@ -79,7 +83,7 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& file) {
   try {
     c10::IValue value = torch::jit::pickle_load(std::vector<char>(bytes->begin(), bytes->end()));
     const std::vector<c10::IValue> parts = value.toTupleRef().elements().vec();
-    if (parts.size() != 8) return std::nullopt;
+    if (parts.size() != 12) return std::nullopt;
     Checkpoint checkpoint;
     checkpoint.phase = static_cast<uint32_t>(parts[0].toInt());
     checkpoint.epoch = static_cast<uint32_t>(parts[1].toInt());
@@ -89,6 +93,10 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& file) {
     checkpoint.carried = parts[5].toTensorVector();
     checkpoint.first_moments = parts[6].toTensorVector();
     checkpoint.second_moments = parts[7].toTensorVector();
+    checkpoint.loss_sum = parts[8].toDouble();
+    checkpoint.best_loss = parts[9].toDouble();
+    checkpoint.losses = parts[10].toInt();
+    checkpoint.epochs_without = parts[11].toInt();
     return checkpoint;
   } catch (const std::exception&) {
     return std::nullopt;
@@ -103,7 +111,7 @@ bool restore(const Checkpoint& checkpoint, std::vector<at::Tensor>& parameters, 
   return true;
 }
 
-Status run_phase(const TrainInputs& inputs, Phase& phase) {
+Result<uint32_t> run_phase(const TrainInputs& inputs, Phase& phase) {
   Checkpoint at;
   std::optional<Checkpoint> saved = read_checkpoint(inputs.checkpoint);
   if (saved && saved->phase == phase.number && same_shapes(saved->first_moments, phase.parameters) &&
@@ -120,10 +128,9 @@ Status run_phase(const TrainInputs& inputs, Phase& phase) {
   int64_t steps_per_epoch = (phase.examples + phase.batch_size - 1) / phase.batch_size;
   double steps_total = static_cast<double>(steps_per_epoch) * phase.epochs;
   auto saved_at = std::chrono::steady_clock::now();
-  for (; at.epoch < phase.epochs; ++at.epoch, at.step = 0) {
+  auto enough = [&] { return phase.patience > 0 && at.epochs_without >= phase.patience; };
+  for (; at.epoch < phase.epochs && !enough(); ++at.epoch, at.step = 0) {
     at::Tensor order = shuffled(phase.examples, mix(inputs.spec.seed, phase.number, at.epoch, ~0ULL));
-    double loss_sum = 0;
-    int64_t losses = 0;
     for (; at.step < steps_per_epoch; ++at.step) {
       int64_t from = at.step * phase.batch_size, to = std::min(from + phase.batch_size, phase.examples);
       Random random(mix(inputs.spec.seed, phase.number, at.epoch, static_cast<uint64_t>(at.step)));
@@ -134,8 +141,8 @@ Status run_phase(const TrainInputs& inputs, Phase& phase) {
         return fail(Code::internal, "training diverged: the loss is {} in epoch {} of {}; lower the learning rate ({})", value,
                     at.epoch + 1, phase.name, phase.learning_rate);
       }
-      loss_sum += value;
-      ++losses;
+      at.loss_sum += value;
+      ++at.losses;
       double rate = phase.learning_rate;
       if (phase.decay) {
         double done = static_cast<double>(at.steps) / steps_total;
@@ -149,10 +156,17 @@ Status run_phase(const TrainInputs& inputs, Phase& phase) {
         saved_at = std::chrono::steady_clock::now();
       }
     }
-    inputs.progress({phase.name, at.epoch + 1, phase.epochs, losses > 0 ? loss_sum / static_cast<double>(losses) : 0});
+    const double loss = at.losses > 0 ? at.loss_sum / static_cast<double>(at.losses) : 0;
+    inputs.progress({phase.name, at.epoch + 1, phase.epochs, loss});
+    const bool better = at.best_loss == 0 || loss < at.best_loss;
+    if (better) at.best_loss = loss;
+    at.epochs_without = better ? 0 : at.epochs_without + 1;
+    at.loss_sum = 0;
+    at.losses = 0;
   }
   for (at::Tensor& parameter : phase.parameters) parameter.set_requires_grad(false);
-  return write_checkpoint(inputs.checkpoint, phase, at);
+  SKERRY_TRY(write_checkpoint(inputs.checkpoint, phase, at));
+  return at.epoch;
 }
 
 }  // namespace skerry::learning::worker

@@ -21,6 +21,7 @@ struct Phase {
   uint32_t epochs = 1;
   double learning_rate = 1e-3;
   bool decay = false;                  // cosine, to a twentieth
+  uint32_t patience = 0;               // ends after so many epochs whose mean loss is not smaller than the best before; 0: never
   int64_t examples = 0;
   int64_t batch_size = 64;
   std::vector<at::Tensor> parameters;  // trained in place
@@ -35,6 +36,8 @@ struct Checkpoint {
   uint32_t phase = 0, epoch = 0;
   int64_t step = 0;                    // within the epoch
   int64_t steps = 0;                   // of Adam
+  double loss_sum = 0, best_loss = 0;  // of this epoch so far; of the best epoch, 0 before the first
+  int64_t losses = 0, epochs_without = 0;
   std::vector<at::Tensor> parameters, carried, first_moments, second_moments;
 };
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& file);
@@ -42,8 +45,8 @@ std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& file);
 // Copies a checkpoint's tensors over those of a phase. False when the shapes differ.
 bool restore(const Checkpoint& checkpoint, std::vector<at::Tensor>& parameters, std::vector<at::Tensor>& carried);
 
-// Trains, going on from the checkpoint if it is of this phase. Error: internal when the loss is no longer finite, or as
+// Trains, going on from the checkpoint if it is of this phase. Answers the number of epochs that it took. Error: internal when the loss is no longer finite, or as
 // write_file_atomic.
-Status run_phase(const TrainInputs& inputs, Phase& phase);
+Result<uint32_t> run_phase(const TrainInputs& inputs, Phase& phase);
 
 }  // namespace skerry::learning::worker

@@ -23,13 +23,14 @@ struct TrainInputs {
   JobSpec spec;
   ExampleSet train, reference;             // normalised
   std::filesystem::path parent_model;      // model.pt; finetune only
+  Delta residual;                          // finetune: what rounding left over when the parent was made
   std::filesystem::path checkpoint;        // read when it is there, written every few seconds
   std::function<void(const Progress&)> progress;
 };
 
 struct Trained {
   std::string model;                       // TorchScript, fp32
-  Delta delta;                             // finetune: parent + delta == model
+  Delta delta, residual;                   // finetune: parent + delta == model; what rounding left over
   uint64_t parameters = 0, changed_parameters = 0;
   uint32_t epochs = 0;
 };
@@ -38,9 +39,10 @@ struct Trained {
 // linear layer. The normalisation is folded into the convolutions when it is done.
 Result<Trained> fit_cnn1d(const TrainInputs& inputs);
 
-// Sparse fine-tuning (Ansell et al. 2022, "Composable Sparse Fine-Tuning") of any TorchScript module with forward(x)[n, channels, rows] ->
-// [n, classes]: a first pass with replay and distillation finds which share of the parameters matters; then only those are trained from
-// the parent again.
+// Fine-tuning of any TorchScript module with forward(x)[n, channels, rows] -> [n, classes], with replay and distillation. Of all parameters,
+// of the last layer's (head), or sparse (Ansell et al. 2022, "Composable Sparse Fine-Tuning"): a first pass finds which share of the
+// parameters matters; then only those are trained from the parent again. The module stays in evaluation mode: statistics of batch
+// normalisation are the parent's, only its weights may move, so that parent + delta is the whole model.
 Result<Trained> finetune(const TrainInputs& inputs);
 
 // Names, shapes aside, and values of a model's parameters.

@@ -22,11 +22,11 @@ int fit(const Common& common, const FitOptions& options) {
   fit.progress = [](const std::string& line) { std::fprintf(stderr, "skerry fit: %s\n", line.c_str()); };
   auto fitted = node::fit(fit);
   if (!fitted.ok()) return failed(common, fitted.error());
-  const auto& gate = fitted->report.gate;
+  const auto& held_out = fitted->report.gate.holdout;
   nlohmann::json report = {{"package", fitted->package.string()},
                            {"train_windows", fitted->train_windows},
-                           {"held_out_windows", gate.holdout},
-                           {"held_out_correct", gate.candidate_holdout_correct},
+                           {"held_out_windows", held_out.examples},
+                           {"held_out_correct", held_out.candidate_correct},
                            {"held_out_correct_fp32", fitted->report.candidate_fp32_holdout_correct},
                            {"seconds", fitted->report.seconds}};
   if (common.json) {
@@ -35,9 +35,9 @@ int fit(const Common& common, const FitOptions& options) {
   }
   print_line(fmt::format("{}: trained on {} windows in {:.1f} s{}", fitted->package.string(), thousands(fitted->train_windows),
                          fitted->report.seconds,
-                         gate.holdout == 0 ? ""
+                         held_out.examples == 0 ? ""
                                            : fmt::format("; int8 right on {:.1f} % of {} windows it has not seen",
-                                                         100.0 * gate.candidate_holdout_correct / gate.holdout, thousands(gate.holdout))));
+                                                         100.0 * held_out.candidate_correct / held_out.examples, thousands(held_out.examples))));
   return 0;
 }
 

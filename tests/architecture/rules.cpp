@@ -45,7 +45,8 @@ struct Place {
 };
 const std::vector<Place> kPlaces = {
     {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "simulate/internal/", "tests/support/"}},
-    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript", "tests/inference/make_test_package.cpp",
+    {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript",
+      "inference/frontends/internal/torchscript", "tests/inference/make_test_package.cpp",
       "tests/inference/torchscript_test.cpp"}},
     {"cpprestsdk", {"cpprest/", "pplx/"}, {"sync/http_uplink.cpp"}},
     {"toml++", {"toml++/", "toml.hpp"}, {"config/", "inference/package_info.cpp", "learning/job.cpp"}},
@@ -54,7 +55,9 @@ const std::vector<Place> kPlaces = {
     {"Protocol Buffers", {"google/protobuf/", "sync/wire.pb.h", "wire.pb.h"}, {"sync/wire.cpp", "inference/frontends/onnx_model.cpp"}},
     // The test writes the files that the frontend reads.
     {"Protocol Buffers of ONNX files", {"inference/frontends/onnx_ir.pb.h"}, {"inference/frontends/onnx_model.cpp", "tests/inference/onnx_file.h"}},
-    {"FlatBuffers", {"flatbuffers/"}, {"inference/frontends/tflite_model.cpp", "tests/inference/tflite_file.h"}},
+    {"FlatBuffers",
+     {"flatbuffers/", "inference/frontends/tflite_ir_generated.h"},
+     {"inference/frontends/tflite_model.cpp", "tests/inference/tflite_file.h"}},
     // Sizes of chunks are compared with zstd's own.
     {"zstd", {"zstd.h"}, {"sync/wire.cpp", "storage/", "tests/support/sensor_data.cpp"}},
     // The test makes the bodies that the node unpacks.
@@ -63,7 +66,7 @@ const std::vector<Place> kPlaces = {
     {"spdlog", {"spdlog/"}, {"base/log.cpp"}},
     {"CLI11", {"CLI/"}, {"node/cli/", "node/skerryd_main.cpp", "hub/hub_main.cpp", "learning/worker/"}},
     {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp"}},
-    {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/"}},
+    {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/zmq_api.cpp", "tests/node/zmq_api_test.cpp", "tests/bench/serving"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
     {"oneDNN", {"oneapi/", "dnnl.h", "dnnl.hpp"}, {"inference/plan/onednn.cpp"}},

@@ -40,7 +40,7 @@ Result<Judged> finetune(const AccuracyOptions& options, const inference::Package
   const learning::GateInputs& gate = result.report.gate;
   std::error_code ignored;
   std::filesystem::remove_all(job, ignored);
-  return Judged{percent(gate.parent_holdout_correct, gate.holdout), percent(gate.candidate_holdout_correct, gate.holdout),
+  return Judged{percent(gate.holdout.parent_correct, gate.holdout.examples), percent(gate.holdout.candidate_correct, gate.holdout.examples),
                 result.report.seconds, static_cast<double>(result.report.delta_bytes)};
 }
 
@@ -70,10 +70,10 @@ Result<Accuracy> measure_accuracy(const AccuracyOptions& options) {
 
   Accuracy out;
   const learning::GateInputs& gate = fitted.report.gate;
-  out.base_int8 = percent(gate.candidate_holdout_correct, gate.holdout);
-  out.base_fp32 = percent(fitted.report.candidate_fp32_holdout_correct, gate.holdout);
+  out.base_int8 = percent(gate.holdout.candidate_correct, gate.holdout.examples);
+  out.base_fp32 = percent(fitted.report.candidate_fp32_holdout_correct, gate.holdout.examples);
   out.base_seconds = fitted.report.seconds;
-  say(fmt::format("base on {} windows of unseen people: int8 {:.2f} %, fp32 {:.2f} %", gate.holdout, out.base_int8, out.base_fp32));
+  say(fmt::format("base on {} windows of unseen people: int8 {:.2f} %, fp32 {:.2f} %", gate.holdout.examples, out.base_int8, out.base_fp32));
 
   Data data;
   SKERRY_ASSIGN(data.recordings, node::read_labelled(fit.recordings));

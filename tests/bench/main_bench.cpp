@@ -13,7 +13,9 @@
 
 #include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
+#include "tests/bench/inference_latency.h"
 #include "tests/bench/loop.h"
+#include "tests/bench/serving.h"
 #include "tests/bench/storage_codec.h"
 #include "tests/bench/storage_device.h"
 #include "tests/bench/storage_ingest.h"
@@ -35,6 +37,8 @@ constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
+    "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch; requests over HTTP and ZeroMQ beside fastify + onnxruntime-node;\n"
+    "               memory, start, 1,000 swaps\n"
     "  sync         bytes on the wire beside line protocol and JSON, the policy on a drive, a simulated month, draining, fault schedules\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
@@ -75,6 +79,10 @@ Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
 }
 
 std::vector<Measurement> measurements_of(const std::string& area) {
+  if (area == "inference") {
+    return {{"latency", inference_latency}, {"accuracy", inference_accuracy}, {"serving", serving_requests}, {"footprint", serving_footprint},
+            {"swaps", serving_swaps}};
+  }
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
@@ -99,7 +107,7 @@ int main(int argc, char** argv) {
     if (word == "--json" && i + 1 < argc) json = argv[++i];
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else if (word == "--quick") size = Size::smoke;
-    else if (area.empty() && (word == "main" || word == "storage" || word == "sync")) area = word;
+    else if (area.empty() && (word == "main" || word == "storage" || word == "inference" || word == "sync")) area = word;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
       return word == "--help" ? 0 : 2;

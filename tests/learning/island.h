@@ -72,19 +72,27 @@ class ScriptedLoad final : public LoadProbe {
   double& cpu_;
 };
 
-// Writes a result as the worker would: `model` is the fake runtime's text, correct answers as given.
-inline WorkerExit write_result(const std::filesystem::path& job, const std::string& model, uint32_t parent_correct,
-                               uint32_t candidate_correct) {
+// Writes a result as the worker would: `model` is the fake runtime's text; the shares of held-out examples that were answered rightly, the
+// candidate losing none that its parent had.
+inline WorkerExit write_result(const std::filesystem::path& job, const std::string& model, double parent_right, double candidate_right) {
   JobSpec spec = *read_job(job);
   std::filesystem::path staging = job / "result.tmp";
   make_package(staging / "package", spec.target, model);
   JobReport report;
-  report.gate.holdout = static_cast<uint32_t>(read_examples(job / kHoldoutFile)->windows.size());
-  report.gate.parent_holdout_correct = parent_correct;
-  report.gate.candidate_holdout_correct = candidate_correct;
+  Paired& held_out = report.gate.holdout;
+  held_out.examples = static_cast<uint32_t>(read_examples(job / kHoldoutFile)->windows.size());
+  held_out.parent_correct = static_cast<uint32_t>(parent_right * held_out.examples);
+  held_out.candidate_correct = static_cast<uint32_t>(candidate_right * held_out.examples);
+  const bool better = held_out.candidate_correct > held_out.parent_correct;
+  (better ? held_out.gained : held_out.lost) =
+      better ? held_out.candidate_correct - held_out.parent_correct : held_out.parent_correct - held_out.candidate_correct;
+  held_out.gained_apart = held_out.gained;
+  held_out.lost_apart = held_out.lost;
   Delta delta{spec.target.name, spec.target.parent, spec.target.version, "digest", {{"w", 4, 0.5f, {1}, {3}}}};
+  Delta residual{spec.target.name, spec.target.version, spec.target.version, "", {{"w", 4, 0.01f, {1}, {static_cast<int8_t>(spec.target.version)}}}};
   REQUIRE(write_file_atomic(staging / "report.json", to_json(report)).ok());
   REQUIRE(write_file_atomic(staging / "delta.bin", encode_delta(delta)).ok());
+  REQUIRE(write_file_atomic(staging / kResidualFile, encode_delta(residual)).ok());
   REQUIRE(publish_folder(staging, job / "result").ok());
   return {true, "done"};
 }
@@ -107,7 +115,7 @@ struct Island {
     options.holdout_stretch = std::chrono::seconds(1);
     options.holdout_share = 0.5;
     storage_options.path = dir / "store";
-    script.work = [](const std::filesystem::path& job) { return write_result(job, "linear 2", 1, 2); };
+    script.work = [](const std::filesystem::path& job) { return write_result(job, "linear 2", 0.7, 0.9); };
   }
   void start() {
     stop();
@@ -130,10 +138,12 @@ struct Island {
     engine.reset();
     store.reset();
   }
+  inference::RolloutSpec rollout;  // of the packages to come
   inference::PackageInfo info(uint32_t version) const {
     inference::PackageInfo info = small_info(version);
     info.gate.examples_min = 2;
     info.training.labels_min = 4;
+    info.rollout = rollout;
     return info;
   }
   std::filesystem::path package(uint32_t version, const std::string& model = "linear 1") {

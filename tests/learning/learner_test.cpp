@@ -71,7 +71,7 @@ TEST_CASE("learner: the job holds the examples of both roles, recent windows and
 
 TEST_CASE("learner: a candidate that is no better is rejected with the numbers") {
   Island island;
-  island.script.work = [](const auto& job) { return write_result(job, "linear 2", 3, 2); };
+  island.script.work = [](const auto& job) { return write_result(job, "linear 2", 0.9, 0.8); };
   prepare(island);
   island.run(10);
   CHECK(island.engine->serving("toy") == 1u);
@@ -105,7 +105,7 @@ TEST_CASE("learner: garbage as a result counts as a failure and never serves") {
       REQUIRE(write_file_atomic(job / "result/report.json", "{\"gate\": 7}").ok());
       return WorkerExit{true, ""};
     }
-    return write_result(job, "nan", 1, 2);
+    return write_result(job, "nan", 0.7, 0.9);
   };
   prepare(island);
   island.run(60);
@@ -136,7 +136,7 @@ TEST_CASE("learner: a result that was finished while nobody watched is taken at 
   prepare(island);
   island.run(10);
   REQUIRE(island.script.jobs.size() == 1);
-  write_result(island.script.jobs[0], "linear 2", 1, 2);
+  write_result(island.script.jobs[0], "linear 2", 0.7, 0.9);
   island.start();
   island.run(2);
   CHECK(island.script.started == 1);

@@ -1,11 +1,14 @@
 // The pure decisions: roles of windows, the trigger, the gate.
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <set>
 
 #include "base/random.h"
+#include "learning/adwin.h"
 #include "learning/gate.h"
 #include "learning/labels.h"
+#include "learning/rollout.h"
 #include "learning/trigger.h"
 
 using namespace skerry;
@@ -121,22 +124,67 @@ TEST_CASE("trigger: labels and held-out examples must be enough; a person may sk
   CHECK(decide(in).start);
 }
 
-TEST_CASE("gate: passes and refuses by counts") {
-  inference::GateSpec spec;  // 40 examples, no loss on them, at most 1 point on the reference
+namespace {
+
+Paired paired(uint32_t examples, uint32_t parent, uint32_t gained, uint32_t lost) {
+  return {examples, parent, parent + gained - lost, gained, lost, gained, lost};
+}
+
+// Labels of which a share says something else than the truth, and two versions of known accuracy on the truth.
+Paired judged_on_wrong_labels(Random& random, uint32_t examples, double flipped, double parent_right, double candidate_right) {
+  Paired out;
+  for (uint32_t i = 0; i < examples; ++i) {
+    auto answer = [&](double right) { return random.chance(right) ? 0 : 1 + static_cast<int>(random.below(5)); };  // class 0 is the truth
+    const int parent = answer(parent_right), candidate = answer(candidate_right);
+    const int label = random.chance(flipped) ? 1 + static_cast<int>(random.below(5)) : 0;
+    ++out.examples;
+    out.parent_correct += parent == label;
+    out.candidate_correct += candidate == label;
+    out.gained += parent != label && candidate == label;
+    out.lost += parent == label && candidate != label;
+  }
+  out.gained_apart = out.gained;
+  out.lost_apart = out.lost;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("gate: p-values and bounds as in the tables") {
+  CHECK(mcnemar_mid_p(0, 0) == Approx(0.5));
+  CHECK(mcnemar_mid_p(4, 0) == Approx(0.03125));
+  CHECK(mcnemar_mid_p(6, 1) == Approx(8.0 / 128 - 3.5 / 128));
+  CHECK(mcnemar_mid_p(2000, 2000) == Approx(0.5).margin(0.01));
+  CHECK(normal_quantile(0.975) == Approx(1.959963985).epsilon(1e-7));
+  CHECK(normal_quantile(0.01) == Approx(-2.326347874).epsilon(1e-7));
+  const double z2 = 1.644853627 * 1.644853627;
+  CHECK(paired_lower_bound(150, 0, 0, 0.95) == Approx(-z2 / (150 + z2)).epsilon(1e-4));  // closed form without any difference
+  CHECK(paired_lower_bound(100, 20, 5, 0.95) < 0.15);
+  CHECK(paired_lower_bound(100, 20, 5, 0.95) > 0.05);
+  CHECK(paired_lower_bound(100, 20, 5, 0.99) < paired_lower_bound(100, 20, 5, 0.9));
+}
+
+TEST_CASE("gate: passes and refuses by counts, with confidence") {
+  inference::GateSpec spec;  // 40 examples, better at all, less than 3 points lost on the reference
   struct Row {
     GateInputs in;
     bool pass;
     const char* because;
   };
   const Row rows[] = {
-      {{100, 80, 90, 200, 198, 198, true}, true, "90/100"},
-      {{100, 80, 80, 200, 198, 196, true}, true, "196/200"},       // exactly one point lost
-      {{100, 80, 80, 0, 0, 0, true}, true, "80/100"},              // no reference: nothing to forget
-      {{100, 80, 79, 200, 198, 198, true}, false, "79/100"},
-      {{100, 80, 95, 200, 198, 195, true}, false, "forgets"},
-      {{39, 0, 39, 0, 0, 0, true}, false, "only 39"},
-      {{100, 80, 90, 200, 198, 198, false}, false, "NaN"},
-      {{100, 80, 101, 200, 198, 198, true}, false, "more correct"},
+      {{paired(100, 80, 10, 0), paired(250, 248, 0, 0), true}, true, "90/100"},
+      {{paired(100, 80, 4, 0), paired(250, 248, 0, 2), true}, true, "246/250"},
+      {{paired(100, 80, 10, 0), {}, true}, true, "no reference"},
+      {{paired(100, 80, 3, 0), {}, true}, false, "p = 0.063"},              // three windows may be chance
+      {{paired(100, 80, 0, 0), {}, true}, false, "80/100"},
+      {{paired(100, 80, 14, 7), {}, true}, false, "87/100"},                // better, but not surely
+      {{paired(100, 80, 15, 0), paired(250, 248, 0, 5), true}, false, "forgets"},
+      {{paired(100, 80, 15, 0), paired(30, 30, 0, 0), true}, false, "can't show"},
+      {{paired(39, 0, 39, 0), {}, true}, false, "only 39"},
+      {{paired(100, 30, 30, 0), {}, true}, false, "fit neither"},
+      {{paired(100, 80, 10, 0), {}, false}, false, "NaN"},
+      {{{100, 80, 101, 21, 0, 21, 0}, {}, true}, false, "contradict"},
+      {{{100, 80, 90, 9, 0, 9, 0}, {}, true}, false, "contradict"},
   };
   for (const Row& row : rows) {
     GateDecision decision = decide_gate(spec, row.in);
@@ -145,6 +193,69 @@ TEST_CASE("gate: passes and refuses by counts") {
     CHECK(decision.reason.find(row.because) != std::string::npos);
   }
   spec.gain_min = 0.05;
-  CHECK_FALSE(decide_gate(spec, {100, 80, 84, 0, 0, 0, true}).pass);
-  CHECK(decide_gate(spec, {100, 80, 85, 0, 0, 0, true}).pass);
+  CHECK_FALSE(decide_gate(spec, {paired(100, 80, 8, 0), {}, true}).pass);
+  CHECK(decide_gate(spec, {paired(100, 80, 16, 0), {}, true}).pass);
+}
+
+TEST_CASE("gate: wrong labels do not make a worse version pass") {
+  const inference::GateSpec spec;
+  Random random(7);
+  for (double flipped : {0.1, 0.3, 0.6}) {
+    int worse_passed = 0, better_passed = 0;
+    for (int round = 0; round < 300; ++round) {
+      worse_passed += decide_gate(spec, {judged_on_wrong_labels(random, 200, flipped, 0.95, 0.90), {}, true}).pass;
+      better_passed += decide_gate(spec, {judged_on_wrong_labels(random, 200, flipped, 0.80, 0.97), {}, true}).pass;
+    }
+    INFO(flipped);
+    CHECK(worse_passed <= 3);
+    if (flipped < 0.2) CHECK(better_passed > 250);   // a few wrong labels take evidence away, not sense
+    if (flipped > 0.5) CHECK(better_passed < 5);     // where most are wrong, nothing is decided on them
+  }
+}
+
+TEST_CASE("rollout: bounds of a difference, shadow, canary and rollback by counts") {
+  const Bounds newcombe = difference_bounds(56, 70, 48, 80, 0.975);  // Newcombe 1998, table II (a): 0.0524 to 0.3339
+  CHECK(newcombe.low == Approx(0.0524).margin(5e-4));
+  CHECK(newcombe.high == Approx(0.3339).margin(5e-4));
+
+  inference::RolloutSpec spec;
+  spec.shadow_time = std::chrono::hours(1);
+  spec.canary_share = 0.1;
+  using O = StageOutcome;
+  CHECK(decide_shadow(spec, {10, 10, 0}, std::chrono::minutes(1)).outcome == O::wait);
+  CHECK(decide_shadow(spec, {10, 10, 0}, std::chrono::hours(1)).outcome == O::pass);
+  CHECK(decide_shadow(spec, {64, 60, 0}, {}).outcome == O::pass);
+  CHECK(decide_shadow(spec, {64, 20, 0}, {}).outcome == O::refuse);
+  CHECK(decide_shadow(spec, {10, 9, 1}, {}).outcome == O::refuse);
+  CHECK(decide_canary(spec, {0, 10, 9}, {0, 90, 80}, {}).outcome == O::wait);
+  CHECK(decide_canary(spec, {0, 30, 27}, {0, 90, 80}, {}).outcome == O::pass);
+  CHECK(decide_canary(spec, {0, 12, 2}, {0, 90, 80}, {}).outcome == O::refuse);  // need not wait for the rest
+  CHECK(decide_canary(spec, {0, 0, 0}, {0, 0, 0}, spec.canary_time).outcome == O::pass);
+  CHECK(decide_rollback(spec, paired(10, 10, 0, 10)).outcome == O::wait);
+  CHECK(decide_rollback(spec, paired(60, 58, 1, 12)).outcome == O::refuse);
+  CHECK(decide_rollback(spec, paired(60, 58, 1, 3)).outcome == O::pass);
+  CHECK(decide_rollback(spec, paired(60, 20, 0, 0)).outcome == O::pass);  // both are bad: going back would not help
+}
+
+TEST_CASE("adwin: a change of the mean is noticed soon, noise is not") {
+  Random random(3);
+  Adwin steady(0.002);
+  int alarms = 0;
+  for (int i = 0; i < 20'000; ++i) alarms += steady.add(random.chance(0.1) ? 1 : 0);
+  CHECK(alarms <= 2);
+  CHECK(steady.state().size() < 3 * 5 * 20);
+
+  Adwin changing(0.002);
+  for (int i = 0; i < 1000; ++i) changing.add(random.chance(0.05) ? 1 : 0);
+  int after = 0;
+  while (after < 1000 && !changing.add(random.chance(0.45) ? 1 : 0)) ++after;
+  CHECK(after < 100);
+  for (int i = 0; i < 500; ++i) changing.add(random.chance(0.45) ? 1 : 0);
+  CHECK(changing.mean() == Approx(0.45).margin(0.12));
+
+  Adwin back = Adwin::from_state(0.002, changing.state());
+  CHECK(back.size() == changing.size());
+  CHECK(back.mean() == changing.mean());
+  CHECK(Adwin::from_state(0.002, {1, 2}).size() == 0);
+  CHECK(Adwin::from_state(0.002, {NAN, 0, 0}).size() == 0);
 }

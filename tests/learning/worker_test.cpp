@@ -88,8 +88,8 @@ inference::Package base_in(const TempDir& dir) {
   REQUIRE(result.ok());
   const GateInputs& gate = result->report.gate;
   CHECK(gate.finite);
-  CHECK(gate.candidate_holdout_correct > 140);
-  CHECK(std::abs(static_cast<int>(gate.candidate_holdout_correct) - static_cast<int>(result->report.candidate_fp32_holdout_correct)) <= 3);
+  CHECK(gate.holdout.candidate_correct > 140);
+  CHECK(std::abs(static_cast<int>(gate.holdout.candidate_correct) - static_cast<int>(result->report.candidate_fp32_holdout_correct)) <= 3);
   auto package = inference::Package::open(result->package, 1 << 28);
   REQUIRE(package.ok());
   return *package;
@@ -124,9 +124,9 @@ TEST_CASE("skerry-worker: fits a base, fine-tunes it for a shifted sensor, and b
   REQUIRE(result.ok());
   const GateInputs& gate = result->report.gate;
   INFO(to_json(result->report));
-  CHECK(gate.candidate_holdout_correct > gate.parent_holdout_correct);
-  CHECK(gate.candidate_reference_correct + 2 >= gate.parent_reference_correct);
-  CHECK(gate.reference == 30);
+  CHECK(gate.holdout.candidate_correct > gate.holdout.parent_correct);
+  CHECK(gate.reference.candidate_correct + 2 >= gate.reference.parent_correct);
+  CHECK(gate.reference.examples == 30);
   CHECK(result->report.changed_parameters > 0);
   CHECK(static_cast<double>(result->report.changed_parameters) <= 0.05 * static_cast<double>(result->report.parameters) + 1);
   CHECK(worker("check", job) == 0);

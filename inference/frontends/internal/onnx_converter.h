@@ -27,7 +27,7 @@ enum class BatchRule { free, as_given };  // free: a first dimension of 1 of eve
 
 class OnnxConverter {
  public:
-  explicit OnnxConverter(const OnnxModel& model) : model_(model), builder_("onnx") {}
+  explicit OnnxConverter(const OnnxModel& model) : model_(model), builder_("onnx", model.file_bytes) {}
   Result<graph::Graph> convert(BatchRule rule);
 
  private:
@@ -59,9 +59,9 @@ class OnnxConverter {
   Status set(const OnnxNode& node, size_t output, graph::ValueId id, bool stored = false);
   Status set(const OnnxNode& node, Ints ints);
   Status add(const OnnxNode& node, graph::Operation operation, std::vector<graph::ValueId> inputs);
-  // For operators that only move numbers: what comes out of stored integers are stored integers on the same grid.
-  Status add_moving(const OnnxNode& node, graph::Operation operation, graph::ValueId x);
-  Status keep_grid(const OnnxNode& node, graph::ValueId from, graph::ValueId to);
+  // For operators that only move numbers: what comes out of stored integers are stored integers.
+  Status set_moved(const OnnxNode& node, graph::ValueId id);
+  Status add_moving(const OnnxNode& node, graph::Operation operation, std::vector<graph::ValueId> inputs);
   Result<WindowSpec> window(const OnnxNode& node, graph::ValueId x, std::vector<int64_t> kernel) const;
 
   // onnx_layers.cpp

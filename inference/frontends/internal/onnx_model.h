@@ -50,6 +50,7 @@ struct OnnxValue {  // an input or output of the model
 };
 
 struct OnnxModel {
+  size_t file_bytes = 0;
   int64_t opset = 0;
   std::vector<OnnxNode> nodes;
   std::map<std::string, OnnxTensor> initializers;
