@@ -15,7 +15,7 @@
 #include "learning/options.h"
 #include "node/options.h"
 #include "plugins/source.h"
-#include "simulate/scenario.h"
+#include "node/simulate/scenario.h"
 #include "storage/options.h"
 #include "sync/options.h"
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/units.h"
 #include "node/internal/rest.h"
 
 namespace skerry::node {
@@ -87,17 +88,21 @@ void add_storage(Families& f, const Node& node) {
   f.gauge("store_chunk_bytes", "Sealed records.", static_cast<double>(chunks));
   f.counter("store_taken_bytes_total", "Bytes of records as they came.", node.store().wear().taken_bytes);
   f.counter("store_written_bytes_total", "Bytes that the store wrote to files.", node.store().wear().written_bytes);
-  std::map<std::string, uint64_t> lost;
+  std::map<std::string, uint64_t> lost, rolled;
   std::map<std::pair<std::string, std::string>, uint64_t> unsent;
   for (const auto& loss : node.store().losses()) {
     if (loss.outbox_class) {
       unsent[{to_string(*loss.outbox_class), to_string(loss.reason)}] += loss.entries;
+    } else if (loss.resolution_ns > 0) {
+      rolled[format_duration(Duration(loss.resolution_ns))] += loss.records;
     } else {
       lost[to_string(loss.reason)] += loss.records;
     }
   }
   MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);
   for (const auto& [reason, records] : lost) Families::put(family, {{"reason", reason}}, static_cast<double>(records));
+  MetricFamily& coarser = f.add("rolled_up_records_total", "Records of which only a summary per stretch of this length was kept; once for each length.", MetricType::Counter);
+  for (const auto& [resolution, records] : rolled) Families::put(coarser, {{"resolution", resolution}}, static_cast<double>(records));
   MetricFamily& dropped = f.add("outbox_lost_entries_total", "Outbox entries that the hub never got, by the rule of their class.", MetricType::Counter);
   for (const auto& [why, entries] : unsent) Families::put(dropped, {{"class", why.first}, {"reason", why.second}}, static_cast<double>(entries));
 }

@@ -1,6 +1,7 @@
 // How the node is: status, sync, learning, and what this is at /.
 #include <nlohmann/json.hpp>
 
+#include "base/units.h"
 #include "node/internal/rest.h"
 
 namespace skerry::node {
@@ -25,6 +26,7 @@ json loss_json(const storage::Loss& loss) {
           {"records", loss.records},
           {"unsent", loss.unsent},
           {"at", format_time(loss.at_ns)}};
+  if (loss.resolution_ns > 0) out["resolution"] = format_duration(Duration(loss.resolution_ns));
   if (loss.outbox_class) {
     out["class"] = to_string(*loss.outbox_class);
     out["entries"] = loss.entries;
@@ -44,8 +46,14 @@ json storage_json(const Node& node) {
     head += stream.head_bytes;
     chunks += stream.chunk_bytes;
   }
+  json rolled = json::object();
   for (const auto& loss : node.store().losses()) {
     if (loss.outbox_class) continue;  // its records stay in their stream
+    if (loss.resolution_ns > 0) {
+      const std::string resolution = format_duration(Duration(loss.resolution_ns));
+      rolled[resolution] = rolled.value(resolution, uint64_t{0}) + loss.records;
+      continue;
+    }
     lost += loss.records;
     unsent += loss.unsent;
   }
@@ -56,7 +64,7 @@ json storage_json(const Node& node) {
   }
   const auto when = [&](uint64_t value) { return counted ? json(value) : json(); };
   return {{"records", when(kept)}, {"head_bytes", when(head)}, {"chunk_bytes", when(chunks)},
-          {"lost", lost},          {"lost_unsent", unsent},    {"quotas", quotas},
+          {"lost", lost},          {"lost_unsent", unsent},    {"rolled_up", rolled},      {"quotas", quotas},
           {"taken_bytes", node.store().wear().taken_bytes}, {"written_bytes", node.store().wear().written_bytes}};
 }
 

@@ -48,11 +48,14 @@ class Mailbox {
   void put(Outgoing message) {
     std::lock_guard lock(mutex_);
     messages_.push_back(std::move(message));
+    filled_ = true;
     const uint64_t one = 1;
     [[maybe_unused]] auto ignored = ::write(fd_, &one, sizeof one);  // full: it is readable already
   }
   std::deque<Outgoing> take() {
+    if (!filled_) return {};
     std::lock_guard lock(mutex_);
+    filled_ = false;
     uint64_t count = 0;
     [[maybe_unused]] auto ignored = ::read(fd_, &count, sizeof count);
     return std::exchange(messages_, {});
@@ -60,6 +63,7 @@ class Mailbox {
 
  private:
   const int fd_;
+  std::atomic<bool> filled_{false};  // spares a look that costs a system call
   std::mutex mutex_;
   std::deque<Outgoing> messages_;
 };

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "inference/frontends/internal/builder.h"
+#include "inference/frontends/internal/patterns.h"
 #include "inference/graph/internal/shapes.h"
 #include "inference/graph/reference.h"
 
@@ -278,6 +279,8 @@ Result<Shape> Builder::reshape_target(ValueId x, std::vector<int64_t> target) co
 }
 
 Result<graph::Graph> Builder::finish(std::vector<ValueId> outputs) {
+  graph_.outputs = outputs;
+  fuse_layer_norms(graph_);
   std::vector<bool> needed(graph_.values.size());
   for (ValueId id : outputs) needed[id] = true;
   std::vector<bool> kept(graph_.nodes.size());

@@ -19,7 +19,7 @@ const std::map<std::string, OnnxConverter::Handler>& OnnxConverter::handlers() {
       {"Sigmoid", &C::activation}, {"HardSigmoid", &C::activation}, {"HardSwish", &C::activation}, {"Tanh", &C::activation},
       {"Clip", &C::clip}, {"PRelu", &C::prelu}, {"Add", &C::binary}, {"Sub", &C::binary}, {"Mul", &C::binary}, {"Div", &C::binary},
       {"Pow", &C::binary}, {"Min", &C::binary}, {"Max", &C::binary}, {"Sqrt", &C::unary}, {"Exp", &C::unary}, {"Log", &C::unary},
-      {"Neg", &C::unary}, {"Abs", &C::unary}, {"Reciprocal", &C::unary}, {"ReduceMean", &C::reduce}, {"ReduceSum", &C::reduce},
+      {"Neg", &C::unary}, {"Abs", &C::unary}, {"Reciprocal", &C::unary}, {"Erf", &C::erf}, {"ReduceMean", &C::reduce}, {"ReduceSum", &C::reduce},
       {"ReduceMax", &C::reduce}, {"Identity", &C::identity}, {"Dropout", &C::identity}, {"Cast", &C::cast}, {"Constant", &C::constant},
       {"Shape", &C::shape_of}, {"ConstantOfShape", &C::constant_of_shape}, {"Reshape", &C::reshape}, {"Flatten", &C::flatten},
       {"Squeeze", &C::squeeze}, {"Unsqueeze", &C::unsqueeze}, {"Transpose", &C::transpose}, {"Concat", &C::concat}, {"Slice", &C::slice},
@@ -195,7 +195,9 @@ Result<graph::Graph> OnnxConverter::convert(BatchRule rule) {
     for (const std::string& name : node.inputs) ++uses_[name];
   }
   for (const OnnxValue& output : model_.outputs) ++uses_[output.name];
-  for (const OnnxNode& node : model_.nodes) SKERRY_TRY(convert_node(node));
+  for (const OnnxNode& node : model_.nodes) {
+    if (!done_.contains(&node)) SKERRY_TRY(convert_node(node));
+  }
   SKERRY_ASSIGN(std::vector<ValueId> ids, outputs());
   return builder_.finish(std::move(ids));
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 
 #include "inference/frontends/internal/builder.h"
@@ -164,7 +165,8 @@ Result<std::optional<graph::Quantization>> quantization_of(const tflite_ir::Tens
     const size_t zeros = given->zero_point()->size();
     if (zeros != q.scale.size() && zeros != 1) return fail(Code::invalid, "has {} scales and {} zero points", q.scale.size(), zeros);
     for (size_t i = 0; i < q.scale.size(); ++i) {
-      const int64_t zero = given->zero_point()->Get(static_cast<flatbuffers::uoffset_t>(zeros == 1 ? 0 : i));
+      int64_t zero = 0;  // the verifier makes sure of four bytes' alignment, not of eight
+      std::memcpy(&zero, given->zero_point()->Data() + (zeros == 1 ? 0 : i) * sizeof(zero), sizeof(zero));
       if (zero < INT32_MIN || zero > INT32_MAX) return fail(Code::invalid, "has a zero point of {}", zero);
       q.zero_point[i] = static_cast<int32_t>(zero);
     }

@@ -87,6 +87,7 @@ int fit(const Common& common, const FitOptions& options);
 
 struct FsckOptions {
   std::string folder, export_to, series;  // export_to: a file, "-" for stdout, or empty
+  std::string format = "lines";            // or csv
   bool repair = false;
 };
 int fsck(const Common& common, const FsckOptions& options);  // 0 clean or repaired, 1 damaged, 2 cannot run

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "node/cli/print.h"
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 namespace skerry::cli {
 namespace {

@@ -35,6 +35,13 @@ std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Los
   return {{series, loss.reason, loss.resolution_ns, loss.range.from_ns}, loss};
 }
 
+const LossKey* loss_within(const Losses& ledger, uint32_t series, int64_t first_ns, int64_t last_ns) {
+  for (auto at = ledger.lower_bound({series, LossReason{}, INT64_MIN, INT64_MIN}); at != ledger.end() && at->first.series == series; ++at) {
+    if (at->second.range.from_ns <= last_ns && at->second.range.to_ns > first_ns) return &at->first;
+  }
+  return nullptr;
+}
+
 std::string encode_loss(const Loss& loss) {
   Writer out;
   out.signed64(loss.range.from_ns);

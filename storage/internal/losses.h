@@ -30,6 +30,9 @@ inline uint32_t loss_id(OutboxClass c) { return kClassLosses + static_cast<uint3
 // The row that `loss` becomes in the ledger: a new one, or a longer one than before.
 std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Loss& loss);
 
+// Whether the ledger knows of something lost in this stretch of a series, and why; null: it does not.
+const LossKey* loss_within(const Losses& ledger, uint32_t series, int64_t first_ns, int64_t last_ns);
+
 std::string encode_loss(const Loss& loss);
 // Error: corrupt.
 Result<Loss> decode_loss(std::string_view body, std::string series, LossReason reason);

@@ -23,11 +23,11 @@ const std::map<std::string, std::vector<std::string>> kDirections = {
     {"plugins", {"base/"}},
     {"config",
      {"base/", "storage/options.h", "inference/options.h", "learning/options.h", "sync/options.h", "node/options.h",
-      "plugins/source.h", "simulate/scenario.h"}},
+      "plugins/source.h", "node/simulate/scenario.h"}},
     {"hub", {"base/", "storage/", "sync/", "learning/delta.h"}},
-    {"simulate", {"base/", "storage/", "sync/", "hub/receiver.h", "config/config.h"}},
-    {"node", {"base/", "storage/", "inference/", "learning/", "sync/", "plugins/", "config/", "simulate/simulate.h"}},
-    {"tests", {"simulate/", "base/", "storage/", "inference/", "learning/", "sync/", "plugins/", "config/", "hub/", "node/"}},
+    {"node/simulate", {"base/", "storage/", "sync/", "hub/receiver.h", "config/config.h"}},
+    {"node", {"base/", "storage/", "inference/", "learning/", "sync/", "plugins/", "config/", "node/simulate/simulate.h"}},
+    {"tests", {"base/", "storage/", "inference/", "learning/", "sync/", "plugins/", "config/", "hub/", "node/"}},
 };
 
 // Folders that are programs or libraries of their own inside a room: nobody else includes their headers, but for the named ones.
@@ -44,7 +44,7 @@ struct Place {
   std::vector<std::string> files;    // prefixes of the including file
 };
 const std::vector<Place> kPlaces = {
-    {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "simulate/internal/", "tests/support/"}},
+    {"RocksDB", {"rocksdb/"}, {"storage/", "hub/", "node/simulate/internal/", "tests/support/"}},
     {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"learning/worker/", "inference/torch_runtime/", "inference/frontends/torchscript",
       "inference/frontends/internal/torchscript", "tests/inference/make_test_package.cpp",
       "tests/inference/torchscript_test.cpp"}},
@@ -77,7 +77,7 @@ const std::vector<Place> kPlaces = {
     {"Catch2", {"catch2/"}, {"tests/"}},
     {"Google Benchmark", {"benchmark/"}, {"tests/bench/"}},
     {"fmt", {"fmt/"}, {""}},
-    {"nlohmann JSON", {"nlohmann/"}, {"base/", "inference/", "learning/", "sync/", "plugins/", "node/", "hub/", "simulate/", "tests/"}},
+    {"nlohmann JSON", {"nlohmann/"}, {"base/", "inference/", "learning/", "sync/", "plugins/", "node/", "hub/", "tests/"}},
 };
 
 // The C library and the kernel: anywhere.
@@ -105,7 +105,12 @@ bool is_source(std::string_view path) {
   return false;
 }
 
-std::string room_of(const std::string& path) { return path.substr(0, path.find('/')); }
+// The folder at the top, or a room within one that has directions of its own.
+std::string room_of(const std::string& path) {
+  const size_t first = path.find('/');
+  const std::string inner = first == std::string::npos ? "" : path.substr(0, path.find('/', first + 1));
+  return kDirections.contains(inner) ? inner : path.substr(0, first);
+}
 std::string folder_of(const std::string& path) {
   size_t slash = path.rfind('/');
   return slash == std::string::npos ? "" : path.substr(0, slash + 1);

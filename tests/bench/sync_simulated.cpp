@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 namespace skerry::bench {
 namespace {

@@ -7,7 +7,7 @@
 #include "base/random.h"
 #include "inference/alarms.h"
 #include "inference/windows.h"
-#include "tests/inference/fake_runtime.h"
+#include "tests/inference/pipeline_fixture.h"
 
 namespace skerry::inference {
 namespace {

@@ -121,9 +121,44 @@ TEST_CASE("onnx: operators mean what their specification says") {
     file.node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"}).floats("two", {}, {2});
     file.node("Pow", {"d", "two"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
     file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Div", {"d", "s"}, {"y"});
+    CHECK(std::holds_alternative<LayerNorm>(must_read(from_onnx, file.bytes()).nodes.at(0).operation));
     OnnxFile whole(17);
     whole.input("x", {1, 2, 4}).output("y").floats("scale", {4}, {1, 1, 1, 1}).node("LayerNormalization", {"x", "scale"}, {"y"});
     check_close(run(file, x), run(whole, x));
+  }
+  SECTION("layer normalisation, written out with scale and shift; its deviation is needed elsewhere too") {
+    file.output("d").node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"});
+    file.node("Mul", {"d", "d"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
+    file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Reciprocal", {"s"}, {"r"}).node("Mul", {"d", "r"}, {"n"});
+    file.floats("g", {4}, {1, 2, 3, 4}).floats("b", {1, 1, 4}, {4, 3, 2, 1}).node("Mul", {"n", "g"}, {"ng"}).node("Add", {"b", "ng"}, {"y"});
+    Graph graph = must_read(from_onnx, file.bytes());
+    INFO(describe(graph));
+    CHECK(graph.nodes.size() == 3);  // mean, sub, layer norm
+    OnnxFile whole(17);
+    whole.input("x", {1, 2, 4}).output("y").floats("g", {4}, {1, 2, 3, 4}).floats("b", {4}, {4, 3, 2, 1}).node("LayerNormalization", {"x", "g", "b"}, {"y"});
+    check_close(answers(graph, {x})[0].data, run(whole, x));
+    check_close(answers(graph, {x})[1].data, {1.5f, -1.5f, 3.5f, -3.5f, 2, 3, -10, 5});
+  }
+  SECTION("gelu, written out in both ways") {
+    file.floats("root", {}, {1.4142135f}).floats("one", {}, {1}).floats("half", {}, {0.5f});
+    file.node("Div", {"x", "root"}, {"z"}).node("Erf", {"z"}, {"e"}).node("Add", {"e", "one"}, {"p"});
+    OnnxFile late = file;
+    late.node("Mul", {"x", "p"}, {"m"}).node("Mul", {"m", "half"}, {"y"});
+    OnnxFile early = file;
+    early.node("Mul", {"x", "half"}, {"h"}).node("Mul", {"h", "p"}, {"y"});
+    std::vector<float> wanted;
+    for (float v : x.data) wanted.push_back(0.5f * v * (1 + std::erf(v / std::sqrt(2.0f))));
+    check_close(run(late, x), wanted);
+    check_close(run(early, x), wanted);
+    CHECK(must_read(from_onnx, early.bytes()).nodes.size() == 1);
+    file.node("Relu", {"e"}, {"y"});
+    CHECK(refusal(file.bytes()).find("(Erf, opset 13): is supported as part of gelu only") != std::string::npos);
+  }
+  SECTION("what only looks like layer normalisation stays what it is") {  // the squares are of x, not of its deviation
+    file.node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"});
+    file.node("Mul", {"x", "x"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
+    file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Div", {"d", "s"}, {"y"});
+    CHECK(must_read(from_onnx, file.bytes()).nodes.size() == 7);
   }
   SECTION("BatchNormalization, Dropout, Identity, Mul of constants") {
     file.floats("s", {2}, {2, 1}).floats("b", {2}, {0, 1}).floats("m", {2}, {1, 0}).floats("v", {2}, {4, 1});

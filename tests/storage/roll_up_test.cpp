@@ -5,7 +5,7 @@
 
 #include "storage/aggregate.h"
 #include "storage/fsck.h"
-#include "storage/sql.h"
+#include "storage/internal/database.h"
 #include "storage/store.h"
 #include "tests/storage/make.h"
 #include "tests/support/fault_fs.h"
@@ -18,6 +18,7 @@ using namespace skerry::storage::test;
 using skerry::test::FaultFs;
 using skerry::test::SimClock;
 using skerry::test::TempDir;
+namespace in = skerry::storage::internal;
 
 namespace {
 
@@ -325,6 +326,40 @@ TEST_CASE("roll up: with drop_unsent the outbox tells it as lost") {
   uint64_t unsent = 0;
   for (const Loss& loss : g.store->losses()) unsent += loss.unsent;
   CHECK(unsent > 0);
+  g.check_buckets(kHour);
+  g.store.reset();
+  auto report = fsck(g.options);
+  REQUIRE(report.ok());
+  INFO((report->damage.empty() ? "" : report->damage[0].place + ": " + report->damage[0].reason));
+  CHECK(report->clean());
+}
+
+TEST_CASE("roll up: a repair takes in again what was rolled up when the index is lost") {
+  Gateway g(150'000);
+  REQUIRE(g.write(2 * kHour).ok());
+  g.settle();
+  REQUIRE(g.store->seal().ok());
+  const auto stretches = g.stretches();
+  REQUIRE(!stretches.empty());
+  g.store.reset();
+  {
+    auto db = in::Database::open(g.options);
+    REQUIRE(db.ok());
+    std::vector<std::string> keys;
+    auto it = (*db)->iterate(in::kIndex);
+    for (it->SeekToFirst(); it->Valid(); it->Next()) keys.push_back(it->key().ToString());
+    for (const std::string& key : keys) REQUIRE((**db)->Delete({}, (*db)->family(in::kIndex), key).ok());
+  }
+  FsckRequest request;
+  request.repair = true;
+  auto report = fsck(g.options, request);
+  REQUIRE(report.ok());
+  CHECK(report->damage_by_kind.at(DamageKind::index_lost) > 0);
+  CHECK(report->repaired);
+  CHECK(fsck(g.options)->clean());
+  g.open();
+  CHECK(g.stretches() == stretches);
+  CHECK((*g.store->streams())[0].fields.size() == 3);
   g.check_buckets(kHour);
 }
 

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -80,10 +81,15 @@ class OnnxConverter {
   Status prelu(const OnnxNode& node);
   Status binary(const OnnxNode& node);
   Status unary(const OnnxNode& node);
+  Status erf(const OnnxNode& node);
   Status reduce(const OnnxNode& node);
   Status identity(const OnnxNode& node);
   Status cast(const OnnxNode& node);
   Status constant(const OnnxNode& node);
+  // The only node that uses what this one gives, when it is of this type; and the number that is its other operand.
+  const OnnxNode* only_user(const std::string& name, const std::string& type) const;
+  const OnnxNode* maker(const std::string& name, const std::string& type) const;
+  std::optional<float> other_number(const OnnxNode& node, const std::string& name);
   // onnx_shapes.cpp
   Status shape_of(const OnnxNode& node);
   Status constant_of_shape(const OnnxNode& node);
@@ -112,6 +118,7 @@ class OnnxConverter {
   BatchRule rule_ = BatchRule::as_given;
   std::map<std::string, Item> items_;
   std::map<std::string, size_t> uses_;            // of names, by nodes and as outputs of the model
+  std::set<const OnnxNode*> done_;                // ahead of their turn, with the node that they belong to
   std::map<graph::ValueId, std::string> maker_;   // the name that a node gave a value first
 };
 

@@ -11,8 +11,8 @@
 
 #include "base/result.h"
 #include "config/config.h"
-#include "simulate/scenario.h"
-#include "simulate/trace.h"
+#include "node/simulate/scenario.h"
+#include "node/simulate/trace.h"
 #include "sync/budget.h"
 
 namespace skerry::simulate {

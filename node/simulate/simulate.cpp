@@ -1,4 +1,4 @@
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 #include <unistd.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
-#include "simulate/internal/world.h"
+#include "node/simulate/internal/world.h"
 #include "storage/store.h"
 #include "sync/syncer.h"
 

@@ -1,4 +1,4 @@
-#include "simulate/trace.h"
+#include "node/simulate/trace.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // Stories of a month: each a scenario as a user writes it, judged by its own expectations and by the report.
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 #include <catch2/catch.hpp>
 

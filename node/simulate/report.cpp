@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 namespace skerry::simulate {
 namespace {

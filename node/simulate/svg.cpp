@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "base/units.h"
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 
 namespace skerry::simulate {
 namespace {

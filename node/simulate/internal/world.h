@@ -10,7 +10,7 @@
 
 #include "base/random.h"
 #include "hub/receiver.h"
-#include "simulate/simulate.h"
+#include "node/simulate/simulate.h"
 #include "sync/environment.h"
 #include "sync/uplink.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "base/result.h"
-#include "simulate/scenario.h"
+#include "node/simulate/scenario.h"
 
 namespace skerry::simulate {
 

@@ -1,4 +1,4 @@
-#include "simulate/internal/world.h"
+#include "node/simulate/internal/world.h"
 
 #include <rocksdb/file_system.h>
 
