@@ -96,6 +96,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   };
   node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed,
                                                 node->environment(describe));
+  node->sync_policy_ = std::make_unique<SyncPolicy>(store, *node->syncer_, config, clock);
 
   for (const config::SourceConfig& c : config.sources) {
     auto source = make_source(c);
