@@ -78,7 +78,13 @@ class RocksReceiver final : public Receiver {
       if (error) return fail(Code::unavailable, "cannot make the hub's folder {}: {}", options_.path.string(), error.message());
     }
     rocksdb::DB* db = nullptr;
-    const auto status = rocksdb::DB::Open(database_options(env_ ? env_.get() : rocksdb::Env::Default()), options_.path.string(), &db);
+    rocksdb::Options database = database_options(env_ ? env_.get() : rocksdb::Env::Default());
+    if (options_.in_memory) {  // written once, read at the end
+      database.compression = rocksdb::kNoCompression;
+      database.disable_auto_compactions = true;
+      database.level0_slowdown_writes_trigger = database.level0_stop_writes_trigger = 1 << 30;
+    }
+    const auto status = rocksdb::DB::Open(database, options_.path.string(), &db);
     if (!status.ok()) {
       if (status.ToString().find("lock") != std::string::npos) {
         return fail(Code::unavailable, "the hub's folder {} is in use by another skerry-hub: stop it, or give another --data", options_.path.string());

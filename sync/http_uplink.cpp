@@ -5,11 +5,17 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <cpprest/http_client.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <pplx/threadpool.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 
 #include "base/units.h"
@@ -67,10 +73,47 @@ std::string printable(std::string text) {
   return text;
 }
 
+using PlainSocket = boost::asio::ip::tcp::socket;
+
 int descriptor(http::client::native_handle handle, bool tls) {  // what the handle is, the library's documentation of it says
-  using Plain = boost::asio::ip::tcp::socket;
-  return tls ? static_cast<boost::asio::ssl::stream<Plain&>*>(handle)->lowest_layer().native_handle()
-             : static_cast<Plain*>(handle)->native_handle();
+  return tls ? static_cast<boost::asio::ssl::stream<PlainSocket&>*>(handle)->lowest_layer().native_handle()
+             : static_cast<PlainSocket*>(handle)->native_handle();
+}
+
+// Ties a socket to its bearer. A socket that cannot be tied must not be used: its bytes would go over another, and cost there.
+Status tie(int fd, const Route& route) {
+  auto failed = [&](const char* what, const char* remedy) {
+    return fail(Code::unavailable, "bearer {}: {} cannot be set on a socket: {}{}", route.bearer, what, std::strerror(errno), remedy);
+  };
+  if (!route.device.empty() && ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, route.device.c_str(), static_cast<socklen_t>(route.device.size() + 1)) != 0) {
+    return failed(("device " + route.device).c_str(), "");
+  }
+  if (route.mark != 0 && ::setsockopt(fd, SOL_SOCKET, SO_MARK, &route.mark, sizeof(route.mark)) != 0) {
+    return failed("mark", ": give skerryd CAP_NET_ADMIN, or leave mark out");
+  }
+  const int tos = route.dscp << 2;
+  if (route.dscp != 0 && ::setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)) != 0) return failed("dscp", "");
+  return {};
+}
+
+bool is_tied(const Route& route) { return !route.device.empty() || route.mark != 0 || route.dscp != 0; }
+
+Status can_tie(const Route& route) {
+  if (!is_tied(route)) return {};
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(Code::unavailable, "no socket for bearer {}: {}", route.bearer, std::strerror(errno));
+  Status tied = tie(fd, route);
+  ::close(fd);
+  return tied;
+}
+
+// The library opens a socket when it connects, unless it is open already: so it is opened here, of IPv4, and tied.
+void open_tied(PlainSocket::lowest_layer_type& socket, const Route& route) {
+  boost::system::error_code error;
+  if (!is_tied(route) || socket.is_open()) return;
+  socket.open(boost::asio::ip::tcp::v4(), error);
+  if (error) return;
+  if (auto tied = tie(socket.native_handle(), route); !tied.ok()) ::shutdown(socket.native_handle(), SHUT_RDWR);
 }
 
 void limit_library_threads() {
@@ -96,6 +139,11 @@ class HttpUplink final : public Uplink {
     return checked(decode_batch_reply(answer));
   }
   Traffic traffic() const override { return traffic_; }
+  void use(const Route& route) override {
+    if (route != route_) client_.reset();
+    route_ = route;
+  }
+  void link_changed() override { client_.reset(); }
 
  private:
   // An answer that makes no sense is `corrupt` whatever is wrong with it: the caller can change nothing about it.
@@ -108,6 +156,7 @@ class HttpUplink final : public Uplink {
 
   Status connect() {
     if (client_) return {};
+    SKERRY_TRY(can_tie(route_));
     try {
       http::client::http_client_config config;
       // Twice the time that the watch allows: the library answers its own timeout by a second try, which the watch does not.
@@ -120,7 +169,11 @@ class HttpUplink final : public Uplink {
       if (uri.scheme() != "http" && uri.scheme() != "https") throw std::invalid_argument("it is neither http nor https");
       if (uri.host().empty()) throw std::invalid_argument("it names no host");
       tls_ = uri.scheme() == "https";
-      config.set_nativehandle_options([opened = opened_](http::client::native_handle handle) { opened->store(handle); });
+      config.set_nativehandle_options([opened = opened_, route = route_, tls = tls_](http::client::native_handle handle) {
+        opened->store(handle);
+        if (tls) open_tied(static_cast<boost::asio::ssl::stream<PlainSocket&>*>(handle)->lowest_layer(), route);
+        else open_tied(*static_cast<PlainSocket*>(handle), route);
+      });
       client_ = std::make_unique<http::client::http_client>(uri, config);
     } catch (const std::exception& e) {
       client_.reset();
@@ -207,6 +260,7 @@ class HttpUplink final : public Uplink {
   }
 
   const Options options_;
+  Route route_;
   Traffic traffic_;
   std::unique_ptr<http::client::http_client> client_;  // null after a failure
   std::shared_ptr<internal::SocketWatch> socket_;

@@ -205,7 +205,7 @@ class Judge {
       require(Gate::window, cheap_now || spared_, [&] { return window_text(); },
               window_.next_open ? std::optional(s_.now + *window_.next_open) : std::nullopt);
     }
-    if (left_.pace != UINT64_MAX && rule_.paced && !alarm && !spared_ && !cheap_now) {
+    if (left_.pace != UINT64_MAX && rule_.paced && !alarm && !forced_ && !cheap_now) {
       const Duration until = left_.pace >= need_ ? Duration::zero()
                                                  : until_paced(left_, state_.use, slack_of(bearer_, class_), need_, s_.wall_ns);
       require(Gate::pace, left_.pace >= need_, [&] {

@@ -21,7 +21,7 @@ inline constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 struct ClassPolicy {
   Duration deadline{0};         // an entry should be home by then; zero: none. Never waits for company longer than half of it
   Duration linger{0};           // little that waits does so for this long, or until a batch is full or the radio is awake anyway
-  Duration patience{0};         // after waiting this long, metered, constrained, price_max, windows_only and pacing no longer hold it; zero: never
+  Duration patience{0};         // after waiting this long, metered, constrained, price_max and windows_only no longer hold it; zero: never
   double price_max = kNoLimit;  // per MB
   bool metered = true, constrained = true;  // whether it may go over such a link
   bool windows_only = false;    // only in a transfer window

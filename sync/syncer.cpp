@@ -672,12 +672,33 @@ struct Syncer::Impl {
         sooner(state.blocked_until);
         continue;
       }
+      if (d.send && d.outbox_class != OutboxClass::alarm) {
+        if (auto better = wanted_more(s, d)) return try_again(*better);
+      }
       if (d.send) return send(d);
       if (d.blocked_by == Gate::reachable && d.not_before && *d.not_before <= s.now) return hello_over(d.bearer);
       waits = true;
       if (d.not_before) sooner(*d.not_before);
     }
     return waits ? probe_or_wait(s, next, false) : probe_or_wait(s, next, true);
+  }
+
+  // A HELLO over a bearer that failed. When it fails again, what is known of the hub over another one stays.
+  Duration try_again(size_t bearer) {
+    (void)hello_over(bearer);
+    std::lock_guard lock(mutex);
+    if (!bearers[bearer].online) greeted = true;
+    return Duration::zero();
+  }
+
+  // A bearer before the one that would serve, which is back, or due to be tried again.
+  std::optional<size_t> wanted_more(const Situation& s, const ClassDecision& d) const {
+    for (size_t i = 0; i < d.bearer; ++i) {
+      const auto& mine = policy.bearers[i].classes;
+      const bool allowed = mine.empty() || std::find(mine.begin(), mine.end(), d.outbox_class) != mine.end();
+      if (allowed && s.bearers[i].link.up && !s.bearers[i].online && s.now >= s.bearers[i].retry_at) return i;
+    }
+    return {};
   }
 
   // Now and then a HELLO when there is nothing to send: a hub that lost its disk, and a link that died, are noticed.

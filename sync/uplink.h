@@ -1,5 +1,5 @@
 // The uplink seam: one exchange with the hub. Real: HTTP through cpprestsdk (http_uplink.cpp). Fake: tests/support/fake_cloud.h over the real
-// hub's receiver; simulated: simulate/cloud.h. One contract suite runs over the first two.
+// hub's receiver; simulated: node/simulate/internal/world.h. One contract suite runs over the first two.
 // Threads: one at a time. Each call blocks for at most the timeout.
 // On failure: unavailable (no answer, whatever the cause: the batch may or may not have been applied), corrupt (an answer that
 // makes no sense), invalid (the hub refused this node: 4xx).

@@ -228,7 +228,7 @@ const Section<L>& class_section() {
   static const Section<L> section{"sync.class.telemetry", "A class: alarm, label, model, telemetry, backlog or diagnostics.", {
     duration<L>("deadline", AT(deadline), 0s, kYear, "An entry should be home by then; 0s: none. It waits for company no longer than half of it."),
     duration<L>("linger", AT(linger), 0s, kYear, "Little that waits does so for this long, or until a batch is full or the radio is awake anyway."),
-    duration<L>("patience", AT(patience), 0s, kYear, "After waiting this long neither price, metered, constrained, windows_only nor pacing hold it back, only budgets; 0s: they always do."),
+    duration<L>("patience", AT(patience), 0s, kYear, "After waiting this long neither price, metered, constrained nor windows_only hold it back, but budgets and their pace; 0s: they always do."),
     limit<L>("price_max", AT(price_max), 0, 1e9, "Per MB. Left out: no limit."),
     flag<L>("metered", AT(metered), "Whether it may go over a metered link."),
     flag<L>("constrained", AT(constrained), "Whether it may go over a constrained link."),

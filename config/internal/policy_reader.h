@@ -6,7 +6,7 @@
 
 #include "config/internal/keys.h"
 #include "config/internal/reader.h"
-#include "sync/policy_options.h"
+#include "sync/options.h"
 
 namespace skerry::config {
 

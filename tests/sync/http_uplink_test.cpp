@@ -19,6 +19,7 @@ using namespace skerry::sync;
 using namespace skerry::sync::test;
 using namespace std::chrono_literals;
 using skerry::test::ChaosProxy;
+using skerry::test::SimClock;
 
 namespace {
 
@@ -303,4 +304,31 @@ TEST_CASE("http uplink: a whole outbox goes over a bad link to the real hub, eac
   }).ok());
   CHECK(held == node.committed);
   CHECK(records == node.committed.size());
+}
+
+TEST_CASE("http uplink: a bearer's device ties its sockets, and one that is not there carries nothing") {
+  SimClock clock;
+  ServedHub hub(clock);
+  sync::Options options;
+  options.hub = hub.url();
+  options.request_timeout = 2s;
+  auto uplink = make_http_uplink(options);
+  uplink->use({.bearer = "lan", .device = "lo", .dscp = 10});
+  auto over_loopback = uplink->hello(hello_of(1, 9));
+  if (!over_loopback.ok() && over_loopback.error().message.find("cannot be set") != std::string::npos) {
+    WARN("skipped: " << over_loopback.error().message);
+    return;
+  }
+  INFO((over_loopback.ok() ? "" : over_loopback.error().message));
+  CHECK(over_loopback.ok());
+  CHECK(uplink->send(batch_of(1, 3)).ok());
+  uplink->use({.bearer = "sim", .device = "skerry-none"});
+  const auto nowhere = uplink->hello(hello_of(1, 9));
+  REQUIRE_FALSE(nowhere.ok());
+  CHECK(nowhere.error().code == Code::unavailable);
+  CHECK(nowhere.error().message.find("device skerry-none") != std::string::npos);
+  uplink->use({});
+  CHECK(uplink->hello(hello_of(1, 9)).ok());
+  uplink->link_changed();
+  CHECK(uplink->hello(hello_of(1, 9)).ok());
 }

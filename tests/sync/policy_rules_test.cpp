@@ -88,6 +88,16 @@ TEST_CASE("policy: bulk does not spend the month ahead") {
   CHECK(of(policy, s, OutboxClass::model).blocked_by == Gate::pace);
 }
 
+TEST_CASE("policy: patience lifts wishes, not the pace: old logs do not spend the month of the telemetry") {
+  const Policy policy = policy_of("[sync.class.diagnostics]\nmetered = false\npatience = \"1s\"\n[[sync.bearer]]\nmetered = true\nmonthly = \"300 MB\"\n");
+  Situation s = everything(policy, "2026-11-16T00:00:00Z");
+  s.bearers[0].use.month_bytes = 140'000'000;
+  CHECK(sends(policy, s, OutboxClass::diagnostics));
+  s.bearers[0].use.month_bytes = 150'000'000;
+  CHECK(of(policy, s, OutboxClass::diagnostics).blocked_by == Gate::pace);
+  CHECK(sends(policy, s, OutboxClass::telemetry));
+}
+
 TEST_CASE("policy: little waits for company, rides in a radio's tail, and goes at the latest after its time") {
   const Policy policy = policy_of("[sync.class.telemetry]\nlinger = \"60s\"\n[sync.class.diagnostics]\nlinger = \"1h\"\n[[sync.bearer]]\ntail = \"10s\"\n");
   Situation s = everything(policy);
