@@ -117,12 +117,12 @@ Status Watch::take_labels(const inference::LoadedModel& serving, Memory& memory,
 Status Watch::take_inputs(const inference::LoadedModel& serving, Memory& memory, bool& changed) {
   const inference::PackageInfo& info = serving.package.info;
   if (info.training.drift_delta <= 0) return {};
-  SKERRY_ASSIGN(const std::vector<storage::Prediction> recent, store_.predictions(info.name, "", {}, kWindowsPerStep));
+  SKERRY_ASSIGN(const std::vector<storage::Prediction> recent, store_.predictions("", "", {}, kWindowsPerStep));
   for (auto p = recent.rbegin(); p != recent.rend(); ++p) {
     if (number(p->id) <= memory.last_prediction) continue;
     memory.last_prediction = number(p->id);
     changed = true;
-    if (p->series.empty()) continue;
+    if (p->model != info.name || p->series.empty()) continue;
     Result<std::vector<float>> window = inference::read_window(store_, info.window, p->series, p->window);
     if (!window.ok() || !memory.inputs.add(distance(info.window, std::move(*window)))) continue;
     std::lock_guard lock(mutex_);

@@ -88,6 +88,8 @@ class Node {
   const inference::Scheduler& scheduler() const { return *scheduler_; }
   learning::Models& models() { return *models_; }
   learning::Learner& learner() { return *learner_; }
+  const learning::Models& models() const { return *models_; }
+  const learning::Learner& learner() const { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
   const config::Config& config() const { return config_; }
   const Clock& clock() const { return *clock_; }
