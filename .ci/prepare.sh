@@ -50,6 +50,23 @@ fetch_peers() {
   done
 }
 
+# fetch_node_peers NAME...: packages of npm that ./bench compares with, into build/peers/npm, without running their scripts.
+fetch_node_peers() {
+  local name missing=()
+  for name in "$@"; do
+    [ -d "build/peers/npm/node_modules/$name" ] || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if ! command -v npm >/dev/null; then
+    echo "npm is not there: the figures beside ${missing[*]} are skipped" >&2
+    return 0
+  fi
+  say "fetching ${missing[*]} with npm to compare with"
+  mkdir -p build/peers/npm
+  (cd build/peers/npm && npm install --ignore-scripts --no-audit --no-fund "$@") >build/peers/npm.log 2>&1 ||
+    echo "npm could not fetch ${missing[*]} ($(tail -n 1 build/peers/npm.log))" >&2
+}
+
 # build PRESET [TARGET...]: configures once, builds what changed.
 build() {
   local preset=$1

@@ -15,6 +15,7 @@
 #include "learning/options.h"
 #include "node/options.h"
 #include "plugins/source.h"
+#include "node/simulate/scenario.h"
 #include "storage/options.h"
 #include "sync/options.h"
 
@@ -48,6 +49,11 @@ struct Parsed {
   std::vector<Diagnostic> diagnostics;  // empty: config is good
 };
 
+struct ParsedScenario {
+  simulate::Scenario scenario;
+  std::vector<Diagnostic> diagnostics;  // empty: scenario is good
+};
+
 struct ParsedPolicy {
   sync::Policy policy;
   std::vector<Diagnostic> diagnostics;  // empty: policy is good
@@ -62,6 +68,8 @@ Parsed parse(std::string_view toml, const std::filesystem::path& file);
 Result<Config> load(const std::filesystem::path& file);
 // A policy alone: [sync] with preset, class, bearer, window and rule and nothing else.
 ParsedPolicy parse_policy(std::string_view toml, const std::filesystem::path& file);
+// A scenario of `skerry simulate`; a trace's file is relative to `file`. Without any [[load]] there is one of a record a second.
+ParsedScenario parse_scenario(std::string_view toml, const std::filesystem::path& file);
 // The whole of a policy as TOML that parses back to it.
 std::string show_policy(const sync::Policy& policy);
 // The names of the presets, and their TOML; empty for an unknown one.

@@ -185,6 +185,7 @@ struct Api::Impl {
       sum.duplicates += n.duplicates;
       sum.quarantined += n.quarantined;
       sum.lost += n.lost;
+      for (const auto& [reason, d] : n.dropped) sum.dropped[reason].entries += d.entries;
       sum.backlog_bytes += n.backlog_bytes;
     }
     std::string text;
@@ -197,6 +198,8 @@ struct Api::Impl {
     add("duplicates_total", "counter", "Entries recognised as already held.", sum.duplicates);
     add("quarantined_total", "counter", "Entries held that could not be decoded.", sum.quarantined);
     add("lost_total", "counter", "Entries that were acknowledged and lost by this hub.", sum.lost);
+    text += "# HELP skerry_hub_dropped_total Entries that nodes lost by their own rules.\n# TYPE skerry_hub_dropped_total counter\n";
+    for (const auto& [reason, d] : sum.dropped) text += fmt::format("skerry_hub_dropped_total{{reason=\"{}\"}} {}\n", storage::to_string(reason), d.entries);
     add("backlog_bytes", "gauge", "Bytes that the nodes said were waiting, at their last HELLO.", sum.backlog_bytes);
     add("hellos_total", "counter", "HELLO requests since the start.", hellos);
     add("batches_total", "counter", "Batch requests since the start.", batches);

@@ -67,7 +67,9 @@ class RocksReceiver final : public Receiver {
   RocksReceiver(const ReceiverOptions& options, const Clock& clock) : options_(options), clock_(clock) {}
 
   Status start() {
-    if (options_.file_system) {
+    if (options_.in_memory) {
+      env_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+    } else if (options_.file_system) {
       env_ = rocksdb::NewCompositeEnv(options_.file_system);
       if (auto made = env_->CreateDirIfMissing(options_.path.string()); !made.ok()) return store_error(options_.path, made);
     } else {
@@ -96,8 +98,8 @@ class RocksReceiver final : public Receiver {
     const bool first_time = !known;
     NodeRow node;
     if (known) node = *std::move(known);
-    sync::HelloReply reply{.hub = options_.name, .watermarks = {}, .losses = {}};
-    EpochRow epoch{message.epoch, {}};
+    sync::HelloReply reply{.hub = options_.name, .watermarks = {}, .losses = {}, .takes_losses = true};
+    EpochRow epoch{message.epoch, {}, {}};
     auto ordinal = node.ordinals.find(message.epoch);
     if (ordinal == node.ordinals.end()) {
       if (node.ordinals.size() >= options_.epochs_per_node_max) {
@@ -106,6 +108,7 @@ class RocksReceiver final : public Receiver {
       node.current = static_cast<uint32_t>(node.ordinals.size()) + 1;
       node.ordinals[message.epoch] = node.current;
       for (const auto& p : message.positions) epoch.watermarks[p.outbox_class] = p.first_seq - 1;
+      for (OutboxClass c : storage::kOutboxClasses) epoch.chains[c] = watermark(epoch, c) == 0 ? sync::kFirstChain : 0;
       reply.new_epoch = true;
     } else {
       node.current = ordinal->second;
@@ -121,7 +124,7 @@ class RocksReceiver final : public Receiver {
     put_rows(batch, message.node, node, epoch);
     SKERRY_TRY(write(batch));
     if (first_time) ++nodes_;
-    for (OutboxClass c : storage::kOutboxClasses) reply.watermarks.push_back({c, watermark(epoch, c)});
+    for (OutboxClass c : storage::kOutboxClasses) reply.watermarks.push_back({c, watermark(epoch, c), {watermark(epoch, c), chain(epoch, c)}});
     return reply;
   }
 
@@ -133,30 +136,25 @@ class RocksReceiver final : public Receiver {
     const uint32_t ordinal = node->ordinals.at(message.epoch);
     SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
     const uint64_t held = watermark(epoch, message.outbox_class);
-    const uint64_t first = message.entries.front().seq, last = message.entries.back().seq;
-    if (first > held + 1) return sync::BatchReply{sync::BatchOutcome::gap, held, ""};
+    const uint64_t first = message.entries.front().seq, last = message.entries.back().end_seq();
+    if (first > held + 1) return sync::BatchReply{sync::BatchOutcome::gap, held, "", {held, chain(epoch, message.outbox_class)}};
 
     rocksdb::WriteBatch batch;
-    NodeInfo& info = node->info;
+    uint64_t& after = epoch.chains[message.outbox_class];
     for (const auto& item : message.entries) {
-      if (item.seq <= held) {
-        ++info.duplicates;
+      if (item.end_seq() <= held) {
+        ++node->info.duplicates;
         continue;
       }
-      if (auto readable = check_payload(item); !readable.ok()) {
-        ++info.quarantined;
-        log::warn("hub", "quarantined from {}: {}", message.node, readable.error().message);
-      }
-      batch.Put(internal::entry_key(message.node, message.outbox_class, ordinal, item.seq), internal::encode_entry(item));
-      ++info.entries;
-      info.records += item.records;
+      take(batch, message, ordinal, item, node->info);
+      after = sync::chain_after(after, item);
     }
-    info.last_seen_ns = clock_.now_ns();
+    node->info.last_seen_ns = clock_.now_ns();
     const bool news = last > held;
     if (news) epoch.watermarks[message.outbox_class] = last;
     put_rows(batch, message.node, *node, epoch, ordinal);
     SKERRY_TRY(write(batch));
-    return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), ""};
+    return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), "", {std::max(held, last), after}};
   }
 
   Result<std::vector<NodeInfo>> nodes() const override {
@@ -221,16 +219,38 @@ class RocksReceiver final : public Receiver {
     return found == epoch.watermarks.end() ? 0 : found->second;
   }
 
+  static uint64_t chain(const EpochRow& epoch, OutboxClass outbox_class) {
+    auto found = epoch.chains.find(outbox_class);
+    return found == epoch.chains.end() ? 0 : found->second;
+  }
+
+  // One entry that is news.
+  void take(rocksdb::WriteBatch& batch, const sync::Batch& message, uint32_t ordinal, const storage::OutboxItem& item, NodeInfo& info) {
+    if (auto readable = check_payload(item); !readable.ok()) {
+      ++info.quarantined;
+      log::warn("hub", "quarantined from {}: {}", message.node, readable.error().message);
+    }
+    batch.Put(internal::entry_key(message.node, message.outbox_class, ordinal, item.seq), internal::encode_entry(item));
+    if (item.kind == storage::EntryKind::lost) {
+      NodeInfo::Dropped& dropped = info.dropped[item.reason];
+      dropped.entries += item.last_seq - item.seq + 1;
+      dropped.records += item.records;
+      return;
+    }
+    ++info.entries;
+    info.records += item.records;
+  }
+
   std::mutex& lock_of(const std::string& node) { return locks_[std::hash<std::string>{}(node) % kLocks]; }
 
   // The decoder of the wire promises this; other callers are held to it too.
   static Status check_shape(const sync::Batch& message) {
     if (!sync::valid_node_name(message.node)) return fail(Code::invalid, "a batch of a node without a valid name");
     if (message.entries.empty()) return fail(Code::invalid, "a batch without entries");
-    for (size_t i = 0; i < message.entries.size(); ++i) {
-      if (message.entries[i].seq != message.entries[0].seq + i || message.entries[i].seq == 0) {
-        return fail(Code::invalid, "entries of a batch are consecutive and start at 1 or later");
-      }
+    uint64_t expected = std::max<uint64_t>(message.entries.front().seq, 1);
+    for (const auto& item : message.entries) {
+      if (item.seq != expected || item.end_seq() < item.seq) return fail(Code::invalid, "entries of a batch are consecutive and start at 1 or later");
+      expected = item.end_seq() + 1;
     }
     return {};
   }
@@ -248,6 +268,7 @@ class RocksReceiver final : public Receiver {
       info.losses.push_back({message.epoch, loss, clock_.now_ns()});
       if (info.losses.size() > kLossesKept) info.losses.erase(info.losses.begin());
       held = p.first_seq - 1;
+      epoch.chains[p.outbox_class] = 0;
       losses.push_back(loss);
     }
     return losses;

@@ -3,6 +3,7 @@
 //
 // What the hub lost is declared: when a node says in its HELLO that it can't go back to the watermark, the watermark moves to what the
 // node still has, and the range between is kept as a loss. A new epoch starts where the node's outbox starts.
+// What a node lost by its own rules comes as an entry of kind `lost`: it moves the watermark and is counted by reason.
 // A payload that cannot be decoded is kept as it is and counted (quarantined): refusing it would block its class for ever.
 //
 // Threads: any; one apply at a time per node inside.
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +32,7 @@ struct ReceiverOptions {
   std::filesystem::path path = "var/hub";
   std::string name = "hub";
   std::shared_ptr<rocksdb::FileSystem> file_system;  // tests inject faults here; null: the real one
+  bool in_memory = false;                            // nothing is kept: for simulations
   uint32_t nodes_max = 10'000;                       // a stranger who invents names fills no disk
   uint32_t epochs_per_node_max = 1'000;
 };
@@ -53,6 +56,10 @@ struct NodeInfo {
   uint64_t duplicates = 0;               // entries recognised as already held
   uint64_t quarantined = 0;              // entries held, but not readable
   uint64_t lost = 0;                     // entries in all losses
+  struct Dropped {
+    uint64_t entries = 0, records = 0;
+  };
+  std::map<storage::LossReason, Dropped> dropped;  // by the nodes' own rules, before they were sent
   std::vector<LossRecord> losses;        // the newest of them, oldest first
   std::vector<sync::Watermark> watermarks;  // of the newest epoch
 };

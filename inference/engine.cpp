@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "inference/features.h"
+
 namespace skerry::inference {
 namespace {
 
@@ -69,8 +71,14 @@ int64_t first_not_finite(const Tensor& tensor) {
 
 // In place.
 Status normalise_input(const LoadedModel& model, Tensor& input) {
-  normalise(model.package.info.window, reinterpret_cast<float*>(input.data.data()),
-            static_cast<size_t>(input.shape[0]));
+  const WindowSpec& window = model.package.info.window;
+  auto* values = reinterpret_cast<float*>(input.data.data());
+  if (window.features.empty()) {
+    normalise(window, values, static_cast<size_t>(input.shape[0]));
+  } else {
+    const auto [channels, rows] = input_shape(window);
+    input = Tensor::fp32(input.name, {input.shape[0], channels, rows}, model_input(window, values, static_cast<size_t>(input.shape[0])));
+  }
   if (int64_t at = first_not_finite(input); at >= 0) {
     return fail(Code::invalid,
                 "input '{}' at element {} is too large for {}: its units are not those of the model",

@@ -15,15 +15,30 @@
 
 namespace skerry::inference {
 
+// What the model sees of a window instead of its fields. All features of a model are of rows, or all are numbers of the whole window.
+struct FeatureSpec {
+  enum class Kind : uint8_t { rows, mean, deviation, min, max, rms, band };
+  Kind kind = Kind::rows;            // rows: a value per record
+  std::vector<std::string> of;       // one field, or several: then the length of the vector that they are
+  double from_hz = 0, to_hz = 0;     // band: the mean square of these frequencies; the rate is that of the period
+  bool operator==(const FeatureSpec&) const = default;
+};
+
 // How windows are cut from streams. Data layout of a window: [channels, rows], channel i = fields[i].
 struct WindowSpec {
+  enum class By : uint8_t {
+    count,  // `rows` records, whenever they came
+    time    // `rows` points `period` apart, interpolated between the records (linear)
+  };
   std::string stream;                // series name, any tags: each series has windows of its own
   std::vector<std::string> fields;
   uint32_t rows = 0;
   uint32_t stride = 0;               // in [1, rows]
   Duration period{};                 // nominal time between records; a gap over gap_factor periods starts a new window
   double gap_factor = 3.0;
-  std::vector<float> mean, deviation;  // per channel: x' = (x - mean) / deviation
+  By by = By::count;
+  std::vector<FeatureSpec> features;   // none: the model sees the fields
+  std::vector<float> mean, deviation;  // per field, or per feature when there are any: x' = (x - mean) / deviation
 };
 
 // All are differences of accuracy on the same examples, in [0, 1], that must hold with `confidence`.
@@ -64,6 +79,15 @@ struct TrainingSpec {
   double drift_delta = 0.002;          // confidence of ADWIN that errors or inputs have changed; 0: not looked at
 };
 
+// When a prediction raises an alarm (alarms.h).
+struct AlarmSpec {
+  std::string label;
+  double on = 0.9, off = 0.7;          // raised from `on`, ended below `off`
+  uint32_t windows = 1;                // in a row
+  bool softmax = true;                 // false: the model's scores as they are
+  bool operator==(const AlarmSpec&) const = default;
+};
+
 struct PackageInfo {
   std::string name;
   uint32_t version = 0;
@@ -74,8 +98,11 @@ struct PackageInfo {
   GateSpec gate;
   TrainingSpec training;
   RolloutSpec rollout;
+  bool predictions_stream = false;     // predictions are also written into the stream predictions.NAME
+  std::vector<AlarmSpec> alarms;
   std::string engine;                  // quantization engine of model.int8.pt: "onednn" or "qnnpack"
-  std::string int8_file = "model.int8.pt";
+  std::string int8_file = "model.int8.pt";  // what serves: "plan.bin", or this for LibTorch
+  std::string no_plan;                 // why LibTorch serves: the operation that a plan lacks
   std::string note;                    // how it was made, for people
 };
 
@@ -89,11 +116,16 @@ struct Package {
   static Result<Package> open(const std::filesystem::path& folder, uint64_t bytes_max);
 };
 
+inline constexpr const char* kPlanFile = "plan.bin";
+inline constexpr const char* kTorchFile = "model.int8.pt";
+
 // Bounds of a package; parse_package_info refuses what lies beyond.
 inline constexpr size_t kChannelsMax = 256;
 inline constexpr uint32_t kRowsMax = 65536;
 inline constexpr size_t kWindowElementsMax = 1 << 20;  // channels * rows
 inline constexpr size_t kLabelsMax = 1024;
+inline constexpr size_t kFeaturesMax = 1024;
+inline constexpr size_t kAlarmsMax = 64;
 inline constexpr uint32_t kVersionMax = 999'999'999;
 inline constexpr size_t kModelTomlBytesMax = 1 << 20;
 inline constexpr size_t kPackageFilesMax = 64;
@@ -101,8 +133,7 @@ inline constexpr size_t kPackageFilesMax = 64;
 // [a-z0-9_-]{1,64}: safe as a folder name, an id and a part of a URL.
 bool is_model_name(const std::string& name);
 
-// In place: `count` windows [channels, rows] from the stream's units to what the model was trained on. The one definition of it, for
-// the engine and the worker.
+// In place: `count` windows of input_shape() (features.h) to what the model was trained on.
 void normalise(const WindowSpec& spec, float* windows, size_t count);
 
 // parse_package_info(to_toml(info)) gives info again, bit for bit.

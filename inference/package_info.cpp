@@ -26,6 +26,7 @@
 #include <type_traits>
 
 #include "base/units.h"
+#include "inference/features.h"
 #include "inference/internal/manifest.h"
 #include "inference/package.h"
 
@@ -170,6 +171,13 @@ class Section {
     }
   }
 
+  void flag(const char* key, bool& out) {
+    const toml::node* node = take(key, false);
+    if (!node) return;
+    if (const auto* value = node->as_boolean()) out = value->get();
+    else mistakes_.add(node->source().begin.line, "'{}{}' must be true or false", prefix_, key);
+  }
+
   void numbers(const char* key, size_t count_max, Range range, std::vector<float>& out) {
     const toml::array* array = list(key, count_max);
     if (!array) return;
@@ -227,6 +235,82 @@ Section section(Section& root, const char* name, bool required, Mistakes& mistak
   return Section(table, std::string(name) + ".", node ? node->source().begin.line : 1, mistakes);
 }
 
+// The tables of [[name]] in `parent`; none when it is absent.
+std::vector<Section> tables(Section& parent, const char* name, const char* title, size_t count_max, Mistakes& mistakes) {
+  std::vector<Section> out;
+  const toml::node* node = parent.take(name, false);
+  if (!node) return out;
+  const toml::array* array = node->as_array();
+  if (!array || array->size() > count_max) {
+    mistakes.add(node->source().begin.line, "'{}' must be at most {} tables: write [[{}]]", title, count_max, title);
+    return out;
+  }
+  for (const toml::node& item : *array) {
+    const size_t line = item.source().begin.line;
+    if (!item.as_table()) {
+      mistakes.add(line, "each of '{}' must be a table: write [[{}]]", title, title);
+      continue;
+    }
+    out.emplace_back(item.as_table(), std::string(title) + ".", line, mistakes);
+  }
+  return out;
+}
+
+constexpr std::pair<FeatureSpec::Kind, const char*> kFeatureKinds[] = {
+    {FeatureSpec::Kind::rows, "rows"}, {FeatureSpec::Kind::mean, "mean"}, {FeatureSpec::Kind::deviation, "deviation"},
+    {FeatureSpec::Kind::min, "min"},   {FeatureSpec::Kind::max, "max"},   {FeatureSpec::Kind::rms, "rms"},
+    {FeatureSpec::Kind::band, "band"}};
+
+void read_features(Section& window, Mistakes& mistakes, WindowSpec& out) {
+  for (Section& table : tables(window, "feature", "window.feature", kFeaturesMax, mistakes)) {
+    FeatureSpec feature;
+    std::string kind;
+    table.text("kind", true, 16, kind);
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return kind == k.second; });
+    if (known != std::end(kFeatureKinds)) {
+      feature.kind = known->first;
+    } else if (!kind.empty()) {
+      mistakes.add(table.line_of("kind"), "'window.feature.kind' must be rows, mean, deviation, min, max, rms or band, not '{}'", shown(kind));
+    }
+    table.texts("of", kChannelsMax, feature.of);
+    for (const std::string& field : feature.of) {
+      if (std::find(out.fields.begin(), out.fields.end(), field) != out.fields.end()) continue;
+      mistakes.add(table.line_of("of"), "'{}' is none of 'window.fields'", shown(field));
+    }
+    if (feature.kind == FeatureSpec::Kind::band) {
+      table.number("from_hz", true, {0, 1e9}, feature.from_hz);
+      table.number("to_hz", true, {0, 1e9}, feature.to_hz);
+      if (feature.from_hz > feature.to_hz) mistakes.add(table.line_of("to_hz"), "'window.feature.to_hz' must not be below 'from_hz'");
+    }
+    table.refuse_unknown();
+    const bool of_rows = feature.kind == FeatureSpec::Kind::rows;
+    if (!out.features.empty() && of_rows != (out.features.front().kind == FeatureSpec::Kind::rows)) {
+      mistakes.add(table.line_of("kind"), "features of rows and numbers of the whole window don't go together: a model sees one or the other");
+    }
+    out.features.push_back(std::move(feature));
+  }
+}
+
+void read_alarms(Section& root, Mistakes& mistakes, PackageInfo& out) {
+  for (Section& table : tables(root, "alarm", "alarm", kAlarmsMax, mistakes)) {
+    AlarmSpec alarm;
+    table.text("label", true, kTextBytesMax, alarm.label);
+    if (!alarm.label.empty() && std::find(out.labels.begin(), out.labels.end(), alarm.label) == out.labels.end()) {
+      mistakes.add(table.line_of("label"), "'{}' is none of 'labels'", shown(alarm.label));
+    }
+    for (const AlarmSpec& other : out.alarms) {
+      if (other.label == alarm.label) mistakes.add(table.line_of("label"), "'{}' has an alarm already", shown(alarm.label));
+    }
+    table.number("on", false, {-1e30, 1e30}, alarm.on);
+    table.number("off", false, {-1e30, 1e30}, alarm.off);
+    if (alarm.off > alarm.on) mistakes.add(table.line_of("off"), "'alarm.off' must not be above 'alarm.on'");
+    table.integer("windows", false, 1, 1'000'000, alarm.windows);
+    table.flag("softmax", alarm.softmax);
+    table.refuse_unknown();
+    out.alarms.push_back(std::move(alarm));
+  }
+}
+
 void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
   constexpr double kFloatMax = std::numeric_limits<float>::max();
   window.text("stream", true, kTextBytesMax, out.stream);
@@ -253,15 +337,22 @@ void read_window_spec(Section& window, Mistakes& mistakes, WindowSpec& out) {
     }
   }
   window.number("gap_factor", false, {1, 1000}, out.gap_factor);
-  window.numbers("mean", kChannelsMax, {-kFloatMax, kFloatMax}, out.mean);
-  window.numbers("deviation", kChannelsMax, {1e-30, kFloatMax}, out.deviation);
-  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != out.fields.size()) {
-    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} fields", out.mean.size(),
-                 out.fields.size());
+  window.numbers("mean", kFeaturesMax, {-kFloatMax, kFloatMax}, out.mean);
+  window.numbers("deviation", kFeaturesMax, {1e-30, kFloatMax}, out.deviation);
+  std::string by = "count";
+  window.text("by", false, 16, by);
+  if (by != "count" && by != "time") {
+    mistakes.add(window.line_of("by"), "'window.by' must be \"count\" or \"time\", not '{}'", shown(by));
   }
-  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != out.fields.size()) {
-    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} fields",
-                 out.deviation.size(), out.fields.size());
+  out.by = by == "time" ? WindowSpec::By::time : WindowSpec::By::count;
+  read_features(window, mistakes, out);
+  const size_t channels = out.features.empty() ? out.fields.size() : out.features.size();
+  const char* const of = out.features.empty() ? "fields" : "features";
+  if (!out.fields.empty() && !out.mean.empty() && out.mean.size() != channels) {
+    mistakes.add(window.line_of("mean"), "'window.mean' has {} values for {} {}", out.mean.size(), channels, of);
+  }
+  if (!out.fields.empty() && !out.deviation.empty() && out.deviation.size() != channels) {
+    mistakes.add(window.line_of("deviation"), "'window.deviation' has {} values for {} {}", out.deviation.size(), channels, of);
   }
   window.refuse_unknown();
 }
@@ -290,6 +381,7 @@ void read_root(Section& root, Mistakes& mistakes, PackageInfo& out) {
                  "'int8_file' must be a plain file name like \"model.int8.pt\", not '{}'",
                  shown(out.int8_file));
   }
+  root.text("no_plan", false, kNoteBytesMax, out.no_plan);
   root.text("note", false, kNoteBytesMax, out.note);
   root.texts("labels", kLabelsMax, out.labels);
 }
@@ -400,10 +492,12 @@ bool is_model_name(const std::string& name) {
 }
 
 void normalise(const WindowSpec& spec, float* windows, size_t count) {
-  size_t channels = spec.fields.size();
-  for (size_t i = 0; i < count * channels; ++i) {
-    float mean = spec.mean[i % channels], deviation = spec.deviation[i % channels];
-    for (uint32_t row = 0; row < spec.rows; ++row, ++windows) *windows = (*windows - mean) / deviation;
+  const auto [channels, rows] = input_shape(spec);
+  for (size_t i = 0; i < count * static_cast<size_t>(channels); ++i) {
+    const size_t channel = i % static_cast<size_t>(channels);
+    const float mean = spec.mean[channel], deviation = spec.deviation[channel];
+    for (int64_t row = 0; row < rows; ++row) windows[row] = (windows[row] - mean) / deviation;
+    windows += rows;
   }
 }
 
@@ -414,12 +508,21 @@ std::string to_toml(const PackageInfo& info) {
   out += fmt::format("name = {}\nversion = {}\nparent = {}\n", quote(info.name), info.version, info.parent);
   out += fmt::format("architecture = {}\nengine = {}\nint8_file = {}\n", quote(info.architecture),
                      quote(info.engine), quote(info.int8_file));
+  if (!info.no_plan.empty()) out += fmt::format("no_plan = {}\n", quote(info.no_plan));
   out += fmt::format("note = {}\nlabels = {}\n", quote(info.note), joined(info.labels, quote));
+  if (info.predictions_stream) out += "predictions_stream = true\n";
   out += fmt::format("\n[window]\nstream = {}\nfields = {}\n", quote(w.stream), joined(w.fields, quote));
   out += fmt::format("rows = {}\nstride = {}\nperiod = \"{}\"\ngap_factor = {}\n", w.rows, w.stride,
                      period_text(w.period), real(w.gap_factor));
+  if (w.by == WindowSpec::By::time) out += "by = \"time\"\n";
   out +=
       fmt::format("mean = {}\ndeviation = {}\n", joined(w.mean, real_text), joined(w.deviation, real_text));
+  for (const FeatureSpec& feature : w.features) {
+    const auto known = std::find_if(std::begin(kFeatureKinds), std::end(kFeatureKinds), [&](const auto& k) { return feature.kind == k.first; });
+    out += fmt::format("\n[[window.feature]]\nkind = \"{}\"\nof = {}\n", known->second, joined(feature.of, quote));
+    if (feature.kind != FeatureSpec::Kind::band) continue;
+    out += fmt::format("from_hz = {}\nto_hz = {}\n", real(feature.from_hz), real(feature.to_hz));
+  }
   const GateSpec& g = info.gate;
   out += fmt::format("\n[gate]\nexamples_min = {}\nconfidence = {}\ngain_min = {}\nreference_loss_max = {}\nunexplained_max = {}\n",
                      g.examples_min, real(g.confidence), real(g.gain_min), real(g.reference_loss_max), real(g.unexplained_max));
@@ -434,6 +537,10 @@ std::string to_toml(const PackageInfo& info) {
   out += fmt::format("canary_share = {}\ncanary_labels = {}\ncanary_time = \"{}\"\n", real(r.canary_share), r.canary_labels,
                      period_text(r.canary_time));
   out += fmt::format("rollback_loss = {}\nrollback_labels = {}\nconfidence = {}\n", real(r.rollback_loss), r.rollback_labels, real(r.confidence));
+  for (const AlarmSpec& alarm : info.alarms) {
+    out += fmt::format("\n[[alarm]]\nlabel = {}\non = {}\noff = {}\nwindows = {}\nsoftmax = {}\n", quote(alarm.label), real(alarm.on),
+                       real(alarm.off), alarm.windows, alarm.softmax);
+  }
   return out;
 }
 
@@ -488,6 +595,8 @@ Result<PackageInfo> parse_package_info(const std::string& text, const std::strin
 
   Section rollout = section(root, "rollout", false, mistakes);
   read_rollout(rollout, info.rollout);
+  root.flag("predictions_stream", info.predictions_stream);
+  read_alarms(root, mistakes, info);
 
   root.refuse_unknown();
   if (!mistakes.empty()) return mistakes.error();

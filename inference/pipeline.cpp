@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -16,40 +15,13 @@ constexpr Duration kIdle = std::chrono::milliseconds(50);
 constexpr Duration kWaitMin = std::chrono::milliseconds(500);
 constexpr Duration kWaitMax = std::chrono::seconds(30);
 
-Result<std::vector<const Column*>> window_columns(const WindowSpec& spec, const Batch& records) {
-  std::vector<const Column*> columns;
-  for (const std::string& field : spec.fields) {
-    const Column* column = records.column(field);
-    if (!column || column->type() == FieldType::string) {
-      return fail(Code::invalid, "stream {} has {} '{}', which the model needs as a number",
-                  records.series.text(), column ? "text in field" : "no field", field);
-    }
-    columns.push_back(column);
-  }
-  return columns;
-}
-
-// A row of the window's fields as floats, row-major [rows, channels]; false where one is absent or no finite
-// float.
-std::vector<uint8_t> to_floats(const std::vector<const Column*>& columns, size_t rows,
-                               std::vector<float>& out) {
-  out.resize(columns.size() * rows);
-  std::vector<uint8_t> whole(rows, 1);
-  for (size_t c = 0; c < columns.size(); ++c) {
-    for (size_t row = 0; row < rows; ++row) {
-      auto value = static_cast<float>(columns[c]->number(row));  // NaN where absent
-      out[c * rows + row] = value;
-      if (!std::isfinite(value)) whole[row] = 0;
-    }
-  }
-  return whole;
-}
-
 // A series with many tags may be longer than a note's name: then its digest stands for it.
 std::string note_name(const std::string& model, const std::string& series) {
   constexpr size_t kPlainMax = 1024;
   return "pipeline/" + model + "/" + (series.size() <= kPlainMax ? series : "sha256:" + sha256_hex(series));
 }
+
+std::string alarm_note_name(const std::string& model, const std::string& series) { return "alarm" + note_name(model, series).substr(8); }
 
 // Where a pipeline goes on: the note, or the start. A note that is not a number is as good as none, but then
 // what the ledger has already must not come again.
@@ -77,79 +49,63 @@ std::string unfit(const WindowSpec& spec, const storage::StreamInfo& stream) {
   return "";
 }
 
+Series beside(const Series& series, const char* kind, const std::string& model) { return {std::string(kind) + model, series.tags}; }
+
+std::string label_of(const PackageInfo& info, const storage::Prediction& p) {
+  return p.top >= 0 && static_cast<size_t>(p.top) < info.labels.size() ? info.labels[static_cast<size_t>(p.top)] : std::string();
+}
+
+Batch prediction_records(const PackageInfo& info, const Series& series, const std::vector<storage::Prediction>& predictions) {
+  Batch batch{beside(series, "predictions.", info.name), {}, {}};
+  std::vector<std::string> labels;
+  std::vector<double> scores;
+  std::vector<int64_t> versions;
+  for (const storage::Prediction& p : predictions) {
+    batch.times.push_back(p.window.to_ns - 1);
+    labels.push_back(label_of(info, p));
+    scores.push_back(p.scores[static_cast<size_t>(p.top)]);
+    versions.push_back(p.version);
+  }
+  batch.columns = {{"label", labels, {}}, {"score", scores, {}}, {"version", versions, {}}};
+  return batch;
+}
+
+void append_alarm(const PackageInfo& info, const Series& series, const storage::Prediction& p, const AlarmChange& change,
+                  storage::Effect& effect) {
+  Series of = beside(series, "alarms.", info.name);
+  of.tags["alarm"] = change.label;  // two at one time are two series
+  Batch record{of, {p.window.to_ns - 1}, {}};
+  record.columns = {{"raised", std::vector<uint8_t>{change.raised}, {}},
+                    {"score", std::vector<double>{change.score}, {}},
+                    {"version", std::vector<int64_t>{p.version}, {}}};
+  effect.batches.push_back(std::move(record));
+  const std::string says = fmt::format("{} '{}' on {} at {} (score {:.3g}, version {})", change.raised ? "alarm" : "end of alarm", change.label,
+                                       series.text(), format_time(p.window.to_ns - 1), change.score, p.version);
+  effect.outbox.push_back({storage::OutboxClass::alarm, storage::EntryKind::model_event, fmt::format("{}/{}", info.name, p.version), says});
+  log::warn("inference", "model {}: {}", info.name, says);
+}
+
+// Adds what the package wants done about the predictions in `effect`. False: nothing.
+bool append_consequences(const PackageInfo& info, const Series& series, AlarmStates& alarms, storage::Effect& effect) {
+  if (effect.predictions.empty()) return false;
+  if (info.predictions_stream) effect.batches.push_back(prediction_records(info, series, effect.predictions));
+  if (info.alarms.empty()) return info.predictions_stream;
+  for (const storage::Prediction& p : effect.predictions) {
+    for (const AlarmChange& change : judge(info, p.scores, alarms)) {
+      append_alarm(info, series, p, change, effect);
+      effect.durability = storage::Durability::batch;  // an alarm that was given must not be forgotten
+    }
+  }
+  effect.notes.emplace_back(alarm_note_name(info.name, series.text()), alarm_note(alarms));
+  return true;
+}
+
 bool concerns_all(Code code) {
   return code == Code::exhausted || code == Code::unavailable || code == Code::cancelled;
 }
 bool is_about_the_window(Code code) { return code == Code::invalid || code == Code::internal; }
 
 }  // namespace
-
-Result<CutResult> cut_windows(const WindowSpec& spec, const Batch& records, size_t windows_max) {
-  SKERRY_ASSIGN(std::vector<const Column*> columns, window_columns(spec, records));
-  const size_t rows = records.rows(), channels = columns.size();
-  const auto gap_ns = static_cast<int64_t>(static_cast<double>(spec.period.count()) * spec.gap_factor);
-  std::vector<float> values;
-  std::vector<uint8_t> whole = to_floats(columns, rows, values);
-
-  CutResult result;
-  size_t start = 0;  // of the next window; [start, row) is one unbroken stretch
-  for (size_t row = 0; row < rows; ++row) {
-    if (!whole[row]) {
-      start = row + 1;
-      continue;
-    }
-    if (row > start) {
-      int64_t before = records.times[row - 1], now = records.times[row];
-      // Unsigned: times of a hostile batch may be further apart than int64 can say.
-      if (now <= before ||
-          static_cast<uint64_t>(now) - static_cast<uint64_t>(before) > static_cast<uint64_t>(gap_ns))
-        start = row;
-    }
-    if (row + 1 - start < spec.rows) continue;
-    if (result.windows.size() == windows_max) break;
-    Window window{{records.times[start], records.times[row] + 1}, std::vector<float>(channels * spec.rows)};
-    for (size_t c = 0; c < channels; ++c) {
-      std::copy_n(values.begin() + static_cast<ptrdiff_t>(c * rows + start), spec.rows,
-                  window.data.begin() + static_cast<ptrdiff_t>(c * spec.rows));
-    }
-    result.windows.push_back(std::move(window));
-    start += spec.stride;
-  }
-  result.consumed = start;
-  return result;
-}
-
-Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<float>*>& windows) {
-  std::vector<float> values;
-  values.reserve(windows.size() * spec.fields.size() * spec.rows);
-  for (const std::vector<float>* window : windows) {
-    SKERRY_CHECK(window->size() == spec.fields.size() * spec.rows, "a window of {} values for {} fields",
-                 window->size(), spec.fields.size());
-    values.insert(values.end(), window->begin(), window->end());
-  }
-  return Tensor::fp32(
-      "input", {static_cast<int64_t>(windows.size()), static_cast<int64_t>(spec.fields.size()), spec.rows},
-      values);
-}
-
-Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec,
-                                       const std::string& series, storage::TimeRange range) {
-  SKERRY_ASSIGN(Series parsed, Series::parse(series));
-  SKERRY_ASSIGN(Batch records, store.read(parsed, range, spec.rows + 1, spec.fields));
-  if (records.rows() != spec.rows) {
-    return fail(Code::not_found, "the window of {} from {} to {} has {} records now, it had {}", series,
-                format_time(range.from_ns), format_time(range.to_ns),
-                records.rows() > spec.rows ? "more" : std::to_string(records.rows()), spec.rows);
-  }
-  SKERRY_ASSIGN(std::vector<const Column*> columns, window_columns(spec, records));
-  std::vector<float> values;
-  std::vector<uint8_t> whole = to_floats(columns, spec.rows, values);
-  if (std::find(whole.begin(), whole.end(), 0) != whole.end()) {
-    return fail(Code::not_found, "the window of {} from {} has lost values of a field", series,
-                format_time(range.from_ns));
-  }
-  return values;
-}
 
 Pipelines::Pipelines(Engine& engine, storage::Store& store, const Clock& clock)
     : engine_(engine), store_(store), clock_(clock) {}
@@ -233,43 +189,102 @@ Result<Pipelines::Work> Pipelines::step_series(const LoadedModel& model, const s
     place.fields_refused = stream.fields.size();
     return Work{};
   }
-  if (!place.known) {
-    SKERRY_ASSIGN(place.cursor_ns, read_cursor(store_, info.name, series));
-    place.known = true;
-  }
+  SKERRY_TRY(know(info, series, place));
 
   // So many records that windows_max windows are in them when nothing is missing, and not more than memory
   // allows.
-  size_t window_values = spec.fields.size() * spec.rows;
-  size_t windows_wanted = std::clamp<size_t>(kChunkValuesMax / window_values, 1, windows_max);
-  size_t rows_max = spec.rows + (windows_wanted - 1) * spec.stride;
-  SKERRY_ASSIGN(Batch records,
-                store_.read(stream.series, {place.cursor_ns, INT64_MAX}, rows_max, spec.fields));
-  Work work{.windows = 0, .looked = true, .more = records.rows() == rows_max};
-  if (records.rows() == 0) {
+  const size_t windows_wanted = std::clamp<size_t>(kChunkValuesMax / (spec.fields.size() * spec.rows), 1, windows_max);
+  SKERRY_ASSIGN(const Cut cut, spec.by == WindowSpec::By::time ? cut_by_time(spec, stream.series, place.cursor_ns, windows_wanted)
+                                                               : cut_by_count(spec, stream.series, place.cursor_ns, windows_wanted));
+  Work work{.windows = 0, .looked = true, .more = cut.more};
+  if (cut.empty) {
     place.records_seen = stream.records;
     return work;
   }
-  SKERRY_ASSIGN(CutResult cut, cut_windows(spec, records, windows_wanted));
-  int64_t cursor = cut.consumed < records.rows() ? records.times[cut.consumed] : records.times.back() + 1;
-
   storage::Effect effect;
   // Interval on purpose: after a power cut the predictions and the cursor vanish together and are made again
   // from the records, so an fsync per step would buy nothing.
   effect.durability = storage::Durability::interval;
   SKERRY_TRY(answer(model, series, cut.windows, effect.predictions));
+  const size_t answered = effect.predictions.size();
   // A cursor that moved without a prediction (gaps) is written only when a whole chunk was passed over: it
   // can be found again.
-  if (!cut.windows.empty() || (work.more && cursor != place.cursor_ns)) {
-    effect.notes.emplace_back(note_name(info.name, series), std::to_string(cursor));
-    SKERRY_TRY(store_.commit(effect));
+  if (!cut.windows.empty() || (work.more && cut.cursor_ns != place.cursor_ns)) {
+    effect.notes.emplace_back(note_name(info.name, series), std::to_string(cut.cursor_ns));
+    SKERRY_TRY(commit(info, stream.series, place, std::move(effect)));
   }
   work.windows = static_cast<uint32_t>(cut.windows.size());
-  windows_ += effect.predictions.size();
-  failures_ += cut.windows.size() - effect.predictions.size();
-  place.cursor_ns = cursor;
+  windows_ += answered;
+  failures_ += cut.windows.size() - answered;
+  place.cursor_ns = cut.cursor_ns;
   if (!work.more) place.records_seen = stream.records;
   return work;
+}
+
+Status Pipelines::know(const PackageInfo& info, const std::string& series, Place& place) {
+  if (place.known) return {};
+  SKERRY_ASSIGN(place.cursor_ns, read_cursor(store_, info.name, series));
+  SKERRY_ASSIGN(const std::optional<std::string> note, store_.note(alarm_note_name(info.name, series)));
+  if (note) {
+    auto alarms = read_alarm_note(*note);
+    if (!alarms.ok()) log::error("inference", "alarms of {} on {} start anew: {}", info.name, series, alarms.error().message);
+    place.alarms = alarms.value_or({});
+  }
+  place.known = true;
+  return {};
+}
+
+Result<Pipelines::Cut> Pipelines::cut_by_count(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max) {
+  const size_t rows_max = spec.rows + (windows_max - 1) * spec.stride;
+  SKERRY_ASSIGN(Batch records, store_.read(series, {cursor_ns, INT64_MAX}, rows_max, spec.fields));
+  Cut out{{}, cursor_ns, records.rows() == 0, records.rows() == rows_max};
+  if (out.empty) return out;
+  SKERRY_ASSIGN(CutResult cut, cut_windows(spec, records, windows_max));
+  out.windows = std::move(cut.windows);
+  out.cursor_ns = cut.consumed < records.rows() ? records.times[cut.consumed] : records.times.back() + 1;
+  return out;
+}
+
+// Records may come more often than the period says: then more of them are needed for a window, up to what memory allows.
+Result<Pipelines::Cut> Pipelines::cut_by_time(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max) {
+  const size_t most = kChunkValuesMax / spec.fields.size();
+  size_t rows_max = std::min(most, 2 * (spec.rows + windows_max * spec.stride) + static_cast<size_t>(2 * spec.gap_factor) + 2);
+  for (;; rows_max = std::min(most, 8 * rows_max)) {
+    SKERRY_ASSIGN(const Batch records, store_.read(series, {record_needed_ns(spec, cursor_ns), INT64_MAX}, rows_max, spec.fields));
+    Cut out{{}, cursor_ns, records.rows() == 0, records.rows() == rows_max};
+    if (out.empty) return out;
+    SKERRY_ASSIGN(TimeCutResult cut, cut_windows_by_time(spec, records, cursor_ns, windows_max));
+    const bool stuck = cut.windows.empty() && out.more;
+    if (stuck && rows_max < most) continue;
+    out.more = out.more || cut.windows.size() == windows_max;
+    out.windows = std::move(cut.windows);
+    out.cursor_ns = cut.next_ns;
+    if (!stuck) return out;
+    // A whole chunk without a window: either none of it is usable, or it is far denser than one window may be.
+    out.cursor_ns = std::max(cut.next_ns, records.times.back());
+    if (cut.next_ns < records.times.back()) {
+      log::warn("inference", "{} has {} records without a whole window of {} ms: they are passed over", series.text(), records.rows(),
+                (spec.rows - 1) * spec.period.count() / 1'000'000);
+    }
+    return out;
+  }
+}
+
+// With what follows from the predictions. Should the store refuse these records (a stream of that name with other fields), the predictions
+// are worth keeping without them.
+Status Pipelines::commit(const PackageInfo& info, const Series& series, Place& place, storage::Effect effect) {
+  AlarmStates alarms = place.alarms;
+  const bool follows = append_consequences(info, series, alarms, effect);
+  auto committed = store_.commit(effect);
+  if (!committed.ok() && committed.error().code == Code::invalid && follows && !effect.batches.empty()) {
+    if (!place.streams_refused) log::warn("inference", "predictions of {} are not written into streams: {}", info.name, committed.error().message);
+    place.streams_refused = true;
+    effect.batches.clear();
+    committed = store_.commit(effect);
+  }
+  if (!committed.ok()) return committed.error();
+  place.alarms = std::move(alarms);
+  return {};
 }
 
 Status Pipelines::answer(const LoadedModel& model, const std::string& series,

@@ -1,7 +1,8 @@
 // Windows from streams into predictions in the ledger. For every series named like a serving model's stream: cut windows of
-// `rows` records every `stride`, run the serving version (the engine normalises), commit predictions and the cursor in one Effect, so a
-// crash neither repeats nor skips a window. A gap starts a new window. Records older than the cursor (late ones) are stored, but not
-// windowed. A series that is new to a model starts at its oldest record.
+// `rows` every `stride` (windows.h), run the serving version (the engine makes features and normalises), commit predictions, the records
+// that follow from them (streams predictions.MODEL and alarms.MODEL, an entry of the alarm class) and the cursor in one Effect, so a
+// crash neither repeats nor skips a window or an alarm. A gap starts a new window. Records older than the cursor (late ones) are stored, but
+// not windowed. A series that is new to a model starts at its oldest record.
 // Threads: step() from one thread; windows() and failures() from any.
 // On failure: a window that the model can't answer is counted, logged and passed over; a series without the model's fields likewise, once,
 // until its fields change. A store that refuses commits (full disk) makes everything wait, at most 30 s at a time.
@@ -17,31 +18,12 @@
 #include "base/clock.h"
 #include "base/records.h"
 #include "base/result.h"
+#include "inference/alarms.h"
 #include "inference/engine.h"
+#include "inference/windows.h"
 #include "storage/store.h"
 
 namespace skerry::inference {
-
-struct Window {
-  storage::TimeRange range;    // [first record, last record + 1 ns)
-  std::vector<float> data;     // [channels, rows], raw units
-};
-
-// Pure: the first `windows_max` complete windows in `records`, and the index of the first record that the next window may still need.
-// A window breaks at a gap of more than gap_factor periods, at a time that does not ascend, and at a row whose field is absent or no
-// finite float. Error: invalid when a field is missing from the stream or is a string.
-struct CutResult {
-  std::vector<Window> windows;
-  size_t consumed = 0;
-};
-Result<CutResult> cut_windows(const WindowSpec& spec, const Batch& records, size_t windows_max = SIZE_MAX);
-
-// One input tensor [n, channels, rows] for windows of `spec`, raw as Engine::infer() takes it. Name "input".
-Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<float>*>& windows);
-
-// Re-reads one window from the store as raw [channels, rows]. Error: not_found when records of it are gone.
-Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec, const std::string& series,
-                                       storage::TimeRange range);
 
 class Pipelines {
  public:
@@ -58,6 +40,8 @@ class Pipelines {
     int64_t cursor_ns = INT64_MIN;   // first record the next window may need
     bool known = false;              // cursor_ns was read from the store
     size_t fields_refused = 0;       // number of fields the series had when it was refused; 0: it was not
+    AlarmStates alarms;              // read with the cursor
+    bool streams_refused = false;    // the store did not take the records that follow from predictions: said once
   };
   using Key = std::pair<std::string, std::string>;  // model, series text
   struct Work {                      // what one look at a series came to
@@ -65,8 +49,18 @@ class Pipelines {
     bool looked = false;
     bool more = false;
   };
+  struct Cut {                       // what a look found
+    std::vector<Window> windows;
+    int64_t cursor_ns = INT64_MIN;
+    bool empty = false;              // no records
+    bool more = false;               // there are records behind those that were read
+  };
   Result<bool> step_all(const std::vector<storage::StreamInfo>& streams);
   Result<Work> step_series(const LoadedModel& model, const storage::StreamInfo& stream, Place& place, uint32_t windows_max);
+  Status know(const PackageInfo& info, const std::string& series, Place& place);
+  Result<Cut> cut_by_count(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max);
+  Result<Cut> cut_by_time(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max);
+  Status commit(const PackageInfo& info, const Series& series, Place& place, storage::Effect effect);
   Status answer(const LoadedModel& model, const std::string& series, const std::vector<Window>& windows,
                 std::vector<storage::Prediction>& out);
   Status answer_together(const LoadedModel& model, const std::string& series, const std::vector<const Window*>& windows,

@@ -1,5 +1,5 @@
-// The seam between the daemon and whatever executes a model. Today: LibTorch in libskerry_torch_runtime.so, loaded with dlopen so
-// that skerryd does not link it (runtime_abi.h is the C door). The int8 plan will be a second Runtime.
+// The seam between the daemon and whatever executes a model: the plan runtime (plan/) for packages with a plan.bin, LibTorch for the rest, in
+// libskerry_torch_runtime.so, loaded with dlopen so that skerryd does not link it (runtime_abi.h is the C door).
 // Threads: Session::run may be called from many threads at once.
 #pragma once
 
@@ -19,6 +19,7 @@ class Session {
   virtual ~Session() = default;
   // Inputs already checked against the specs. Error: invalid (the model refused the shapes), internal.
   virtual Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) const = 0;
+  virtual std::string description() const { return {}; }  // for people and metadata: "plan avx512_core_vnni"
 };
 
 class Runtime {
@@ -32,5 +33,8 @@ class Runtime {
 // `library` empty: libskerry_torch_runtime.so beside the program. Nothing is loaded before the first load(): a node without models stays
 // small. Once loaded it stays for the life of the process. Call before threads start: it sets environment variables of the libraries below.
 std::unique_ptr<Runtime> make_torch_runtime(std::filesystem::path library);
+
+// Plans by the plan runtime; packages without one, and plans that can't run here while their package has model.int8.pt, by `other` (may be null).
+std::unique_ptr<Runtime> make_plan_runtime(std::unique_ptr<Runtime> other);
 
 }  // namespace skerry::inference

@@ -6,7 +6,7 @@
 namespace skerry::inference {
 namespace {
 
-constexpr Duration kQuick = std::chrono::microseconds(300);  // a thread that moves bytes may be kept for so long
+constexpr Duration kQuick = std::chrono::microseconds(500);  // a thread that moves bytes may be kept for so long
 constexpr Duration kTimeoutMax = std::chrono::hours(1);
 constexpr Duration kLookAgain = std::chrono::milliseconds(50);  // of a caller that waits
 constexpr Duration kNothing = std::chrono::seconds(1);

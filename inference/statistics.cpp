@@ -5,7 +5,8 @@
 namespace skerry::inference {
 namespace {
 
-constexpr int64_t kWeight = 8;  // of the past against the newest run
+// Of the past against the newest run: what took longer was mostly the machine's other work, and counts less.
+constexpr int64_t kWeightSlower = 32, kWeightFaster = 4;
 
 uint64_t ns(Duration duration) { return static_cast<uint64_t>(std::max<int64_t>(0, duration.count())); }
 
@@ -13,7 +14,7 @@ uint64_t ns(Duration duration) { return static_cast<uint64_t>(std::max<int64_t>(
 
 void Counters::count_run(uint32_t rows, const RunTimes& times, int64_t now_ns) {
   const int64_t row = times.sum().count() / std::max<uint32_t>(rows, 1), before = row_ns_.load(std::memory_order_relaxed);
-  row_ns_.store(before == 0 ? row : before + (row - before) / kWeight, std::memory_order_relaxed);
+  row_ns_.store(before == 0 ? row : before + (row - before) / (row > before ? kWeightSlower : kWeightFaster), std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   statistics_.executions += 1;
   statistics_.rows += rows;

@@ -15,6 +15,7 @@
 #include "node/internal/loop.h"
 #include "node/node.h"
 #include "node/rest_api.h"
+#include "node/zmq_api.h"
 
 namespace skerry::node {
 namespace {
@@ -86,7 +87,7 @@ http::ServerOptions server_options(const HttpOptions& o) {
 // The node's loops, started together and stopped together.
 class Loops {
  public:
-  Loops(Node& node, uint32_t inference_threads) {
+  Loops(Node& node, uint32_t inference_threads, ZmqApi* zmq) {
     using std::chrono::milliseconds;
     loops_.push_back(std::make_unique<Loop>("pipelines", [&node] { return node.step_pipelines(); }, milliseconds(2)));
     loops_.push_back(std::make_unique<Loop>("sync", [&node] { return node.step_sync(); }));
@@ -101,6 +102,7 @@ class Loops {
     for (uint32_t i = 0; i < inference_threads; ++i) {
       loops_.push_back(std::make_unique<Loop>(fmt::format("inference-{}", i), [&node] { return node.step_inference(); }));
     }
+    if (zmq) loops_.push_back(std::make_unique<Loop>("zeromq", [zmq] { return zmq->step(); }));
     loops_.push_back(std::make_unique<Loop>("deadlines", [&node] { return node.step_deadlines(); }));
     node.scheduler().on_waiting([this, first] {
       for (size_t i = first; i < loops_.size(); ++i) loops_[i]->notify();
@@ -162,7 +164,17 @@ int run_daemon(const config::Config& config, std::optional<Duration> run_for) {
     std::fprintf(stderr, "skerryd: %s\n", server.error().message.c_str());
     return 1;
   }
-  Loops loops(**node, config.inference.threads);
+  std::unique_ptr<ZmqApi> zmq;
+  if (config.node.zmq.enabled) {
+    auto opened = ZmqApi::open(config.node.zmq, config.node.data_dir, **node);
+    if (!opened.ok()) {
+      std::fprintf(stderr, "skerryd: %s\n", opened.error().message.c_str());
+      return 1;
+    }
+    zmq = std::move(opened).value();
+    log::info("daemon", "inference over ZeroMQ on {}", zmq->endpoints());
+  }
+  Loops loops(**node, config.inference.threads, zmq.get());
   std::thread serving([&] {
     ::pthread_setname_np(::pthread_self(), "http");
     (*server)->run();

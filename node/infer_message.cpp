@@ -4,15 +4,16 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <type_traits>
 #include <utility>
 
 #include "node/internal/rest.h"
+#include "node/internal/tensor_values.h"
 
 namespace skerry::node {
 namespace {
@@ -30,25 +31,6 @@ constexpr size_t kParserKeptBytes = 256 << 10;  // a parser that grew beyond is 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 // ---- values of JSON into a tensor
-
-// Calls `use` with a value of the C++ type of a datatype. False: it has none here (bytes, and the halves, which JSON can't carry).
-template <typename Use>
-bool with_type(DataType type, Use use) {
-  switch (type) {
-    case DataType::fp32: use(float()); return true;
-    case DataType::fp64: use(double()); return true;
-    case DataType::int8: use(int8_t()); return true;
-    case DataType::int16: use(int16_t()); return true;
-    case DataType::int32: use(int32_t()); return true;
-    case DataType::int64: use(int64_t()); return true;
-    case DataType::uint8: use(uint8_t()); return true;
-    case DataType::uint16: use(uint16_t()); return true;
-    case DataType::uint32: use(uint32_t()); return true;
-    case DataType::uint64: use(uint64_t()); return true;
-    case DataType::boolean: use(bool()); return true;
-    default: return false;
-  }
-}
 
 template <typename T>
 Status read_value(dom::element element, const std::string& input, size_t at, T& out) {
@@ -107,14 +89,6 @@ class Values {
   const size_t count_;
   size_t at_ = 0;
 };
-
-void append_bytes_element(std::vector<std::byte>& out, std::string_view text) {
-  const auto length = static_cast<uint32_t>(text.size());
-  const auto* prefix = reinterpret_cast<const std::byte*>(&length);
-  out.insert(out.end(), prefix, prefix + sizeof length);
-  const auto* content = reinterpret_cast<const std::byte*>(text.data());
-  out.insert(out.end(), content, content + text.size());
-}
 
 Status read_texts(dom::array array, const std::string& input, size_t count_max, Tensor& tensor, size_t& count, size_t depth = 0) {
   if (depth > kRankMax) return fail(Code::invalid, "the data of input '{}' is nested deeper than {} levels", input, kRankMax);
@@ -297,17 +271,21 @@ Status read_parameters(dom::element root, InferRequest& request) {
   return {};
 }
 
+Status read_id(dom::element root, std::optional<std::string>& out) {
+  dom::element id;
+  if (root["id"].get(id) != simdjson::SUCCESS) return {};
+  std::string_view text;
+  if (id.get_string().get(text) != simdjson::SUCCESS || text.size() > kIdBytesMax) {
+    return fail(Code::invalid, "'id' must be a string of at most {} bytes", kIdBytesMax);
+  }
+  out = std::string(text);
+  return {};
+}
+
 Result<InferRequest> read_request(dom::element root, RawTensors& raw, const ModelSpecs& model, size_t json_bytes) {
   if (!root.is_object()) return fail(Code::invalid, "the body is not a JSON object: write {{\"inputs\":[...]}}");
   InferRequest request;
-  dom::element id;
-  if (root["id"].get(id) == simdjson::SUCCESS) {
-    std::string_view text;
-    if (id.get_string().get(text) != simdjson::SUCCESS || text.size() > kIdBytesMax) {
-      return fail(Code::invalid, "'id' must be a string of at most {} bytes", kIdBytesMax);
-    }
-    request.id = std::string(text);
-  }
+  SKERRY_TRY(read_id(root, request.id));
   SKERRY_TRY(read_parameters(root, request));
   dom::array inputs;
   if (root["inputs"].get_array().get(inputs) != simdjson::SUCCESS) {
@@ -329,75 +307,43 @@ Result<InferRequest> read_request(dom::element root, RawTensors& raw, const Mode
   return request;
 }
 
-// ---- the answer
+Result<Address> read_address(dom::element root) {
+  if (!root.is_object()) return fail(Code::invalid, "the message is not a JSON object: write {{\"model\":...,\"inputs\":[...]}}");
+  Address address;
+  SKERRY_TRY(read_id(root, address.id));
+  SKERRY_ASSIGN(address.model, required_text(root, "model", "the message"));
+  dom::element version;
+  if (root["version"].get(version) != simdjson::SUCCESS) return address;
+  uint64_t number = 0;
+  std::string_view text;
+  bool good = version.get_uint64().get(number) == simdjson::SUCCESS;
+  if (!good && version.get_string().get(text) == simdjson::SUCCESS) {
+    if (text.empty()) return address;
+    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    good = code == std::errc() && end == text.data() + text.size();
+  }
+  if (!good || number > UINT32_MAX) return fail(Code::invalid, "'version' must be a number, or left out for the version that serves");
+  address.version = static_cast<uint32_t>(number);
+  return address;
+}
 
-// The best `classes` of each row, as "score:index:label".
-Tensor classified(const Tensor& scores, uint32_t classes, const std::vector<std::string>& labels) {
-  const auto rows = static_cast<size_t>(scores.shape[0]);
-  const std::vector<float> values = scores.floats();
-  const size_t columns = rows == 0 ? 0 : values.size() / rows, kept = std::min<size_t>(classes, columns);
-  Tensor out{scores.name, DataType::bytes, {scores.shape[0], static_cast<int64_t>(kept)}, {}};
-  std::vector<size_t> order(columns);
-  for (size_t row = 0; row < rows; ++row) {
-    const float* of_row = values.data() + row * columns;
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(kept), order.end(),
-                      [&](size_t a, size_t b) { return of_row[a] != of_row[b] ? of_row[a] > of_row[b] : a < b; });
-    for (size_t k = 0; k < kept; ++k) {
-      std::string text = fmt::format("{}:{}", of_row[order[k]], order[k]);
-      if (order[k] < labels.size()) text += ":" + labels[order[k]];
-      append_bytes_element(out.data, text);
+// Reads a text with the thread's parser.
+template <typename T, typename Read>
+Result<T> parsed(std::string_view json, Read read) try {
+  thread_local std::unique_ptr<dom::parser> kept;
+  std::unique_ptr<dom::parser> parser = kept ? std::move(kept) : std::make_unique<dom::parser>();
+  if (parser->capacity() < json.size() || parser->max_depth() != kJsonDepthMax) {
+    if (parser->allocate(std::max<size_t>(json.size(), 16 << 10), kJsonDepthMax) != simdjson::SUCCESS) {
+      return fail(Code::unavailable, "not enough memory for the body: try again");
     }
   }
+  dom::element root;
+  const auto code = parser->parse(json.data(), json.size()).get(root);
+  Result<T> out = code == simdjson::SUCCESS ? read(root) : Result<T>(fail(Code::invalid, "the body is not JSON: {}", simdjson::error_message(code)));
+  if (parser->capacity() <= kParserKeptBytes) kept = std::move(parser);
   return out;
-}
-
-template <typename T>
-void append_values(std::string& out, const Tensor& tensor) {
-  const size_t count = tensor.data.size() / sizeof(T);
-  for (size_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, tensor.data.data() + i * sizeof(T), sizeof(T));
-    if (i > 0) out += ',';
-    if constexpr (std::is_floating_point_v<T>) {
-      if (!std::isfinite(value)) {
-        out += "null";
-        continue;
-      }
-    }
-    fmt::format_to(std::back_inserter(out), "{}", value);
-  }
-}
-
-void append_texts(std::string& out, const Tensor& tensor) {
-  bool first = true;
-  for (size_t at = 0; at + sizeof(uint32_t) <= tensor.data.size();) {
-    uint32_t length = 0;
-    std::memcpy(&length, tensor.data.data() + at, sizeof length);
-    at += sizeof length;
-    if (!first) out += ',';
-    first = false;
-    append_json_string(out, {reinterpret_cast<const char*>(tensor.data.data() + at), length});
-    at += length;
-  }
-}
-
-void append_output(InferAnswer& out, const Tensor& tensor, bool binary) {
-  std::string& json = out.json;
-  json += json.back() == '[' ? "{\"name\":" : ",{\"name\":";
-  append_json_string(json, tensor.name);
-  fmt::format_to(std::back_inserter(json), ",\"datatype\":\"{}\",\"shape\":[{}]", inference::to_string(tensor.type),
-                 fmt::join(tensor.shape, ","));
-  const bool half = tensor.type == DataType::fp16 || tensor.type == DataType::bf16;  // JSON has no form for them
-  if (binary || half) {
-    fmt::format_to(std::back_inserter(json), ",\"parameters\":{{\"binary_data_size\":{}}}}}", tensor.data.size());
-    out.raw.emplace_back(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
-    return;
-  }
-  json += ",\"data\":[";
-  if (tensor.type == DataType::bytes) append_texts(json, tensor);
-  else with_type(tensor.type, [&]<typename T>(T) { append_values<T>(json, tensor); });
-  json += "]}";
+} catch (const std::exception& e) {
+  return fail(Code::invalid, "the body can't be read: {}", e.what());
 }
 
 }  // namespace
@@ -442,24 +388,11 @@ Status RawTensors::finish() const {
   return fail(Code::invalid, "{} raw bytes are left over: the sizes of the inputs must add up to what follows the JSON", left);
 }
 
-Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const ModelSpecs& model) try {
-  thread_local std::unique_ptr<dom::parser> kept;
-  std::unique_ptr<dom::parser> parser = kept ? std::move(kept) : std::make_unique<dom::parser>();
-  if (parser->capacity() < json.size() || parser->max_depth() != kJsonDepthMax) {
-    if (parser->allocate(std::max<size_t>(json.size(), 16 << 10), kJsonDepthMax) != simdjson::SUCCESS) {
-      return fail(Code::unavailable, "not enough memory for the body: try again");
-    }
-  }
-  dom::element root;
-  auto code = parser->parse(json.data(), json.size()).get(root);
-  Result<InferRequest> request = code == simdjson::SUCCESS
-                                     ? read_request(root, raw, model, json.size())
-                                     : Result<InferRequest>(fail(Code::invalid, "the body is not JSON: {}", simdjson::error_message(code)));
-  if (parser->capacity() <= kParserKeptBytes) kept = std::move(parser);
-  return request;
-} catch (const std::exception& e) {
-  return fail(Code::invalid, "the body can't be read: {}", e.what());
+Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const ModelSpecs& model) {
+  return parsed<InferRequest>(json, [&](dom::element root) { return read_request(root, raw, model, json.size()); });
 }
+
+Result<Address> parse_address(std::string_view json) { return parsed<Address>(json, read_address); }
 
 Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& model) {
   if (model.inputs.size() != 1) {
@@ -475,30 +408,6 @@ Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& mo
   RawTensors raw = RawTensors::in_a_row(body);
   SKERRY_TRY(take_raw(raw, body.size(), tensor));
   return request;
-}
-
-InferAnswer write_infer(const inference::Answer& answer, const InferRequest& request, const inference::PackageInfo& info) {
-  InferAnswer out;
-  out.json.reserve(256);
-  out.json = "{\"model_name\":";
-  append_json_string(out.json, answer.model);
-  fmt::format_to(std::back_inserter(out.json), ",\"model_version\":\"{}\"", answer.version);
-  if (request.id) {
-    out.json += ",\"id\":";
-    append_json_string(out.json, *request.id);
-  }
-  out.json += ",\"outputs\":[";
-  for (const Tensor& tensor : answer.outputs) {
-    if (request.outputs.empty()) append_output(out, tensor, request.binary);
-    for (const RequestedOutput& wanted : request.outputs) {
-      if (wanted.name != tensor.name) continue;
-      const bool binary = wanted.binary.value_or(request.binary);
-      if (wanted.classes > 0) append_output(out, classified(tensor, wanted.classes, info.labels), binary);
-      else append_output(out, tensor, binary);
-    }
-  }
-  out.json += "]}";
-  return out;
 }
 
 }  // namespace skerry::node

@@ -13,6 +13,7 @@ constexpr Duration kIdle = std::chrono::seconds(1);             // nothing is du
 constexpr Duration kRefusedPause = std::chrono::milliseconds(500);  // a source whose records the store refuses
 constexpr Duration kFailedPause = std::chrono::seconds(1);          // a source that can't be read just now
 constexpr Duration kLabelPause = std::chrono::milliseconds(50);     // truths wait for the pipelines
+constexpr Duration kSyncPoll = std::chrono::milliseconds(200);
 constexpr size_t kTruthsPerStep = 16;
 
 uint64_t text_hash(const std::string& text) {  // FNV-1a: the same everywhere, unlike std::hash
@@ -66,7 +67,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   storage.node = config.node.name;
   SKERRY_ASSIGN(node->store_, storage::Store::open(storage, clock));
 
-  if (!seams.runtime) seams.runtime = inference::make_torch_runtime(config.inference.torch_runtime);
+  if (!seams.runtime) seams.runtime = inference::make_plan_runtime(inference::make_torch_runtime(config.inference.torch_runtime));
   node->engine_ = std::make_unique<inference::Engine>(config.inference, std::move(seams.runtime), clock);
   storage::Store& store = *node->store_;
   inference::Engine& engine = *node->engine_;
@@ -81,7 +82,10 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
   node->learner_ = std::make_unique<learning::Learner>(store, engine, *node->models_, config.learning, std::move(seams.worker),
                                                        std::move(seams.probe), clock);
 
-  if (!seams.uplink) seams.uplink = sync::make_http_uplink(config.sync);
+  if (!seams.uplink) {
+    seams.uplink = sync::make_http_uplink(config.sync);
+    node->watch_links();
+  }
   auto describe = [&engine] {
     std::vector<std::string> lines;
     for (const auto& model : engine.loaded()) {
@@ -91,7 +95,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
     return lines;
   };
   node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed,
-                                                sync::Environment{.describe = describe, .link = {}, .device = {}});
+                                                node->environment(describe));
 
   for (const config::SourceConfig& c : config.sources) {
     auto source = make_source(c);
@@ -99,6 +103,20 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
     node->sources_.push_back(std::make_unique<RunningSource>(c, std::move(source).value(), seed));
   }
   return node;
+}
+
+void Node::watch_links() {
+  device_ = std::make_unique<sync::DeviceProbe>(*clock_);
+  auto links = sync::LinkWatch::open(*clock_);
+  if (links.ok()) links_ = *std::move(links);
+  else log::warn("sync", "{}: the policy knows only what it measures itself", links.error().message);
+}
+
+sync::Environment Node::environment(std::function<std::vector<std::string>()> describe) {
+  sync::Environment out{.describe = std::move(describe), .link = {}, .device = {}};
+  if (links_) out.link = [this](const sync::BearerPolicy& bearer) { return links_->facts(bearer); };
+  if (device_) out.device = [this] { return device_->facts(); };
+  return out;
 }
 
 Result<uint64_t> Node::ingest(std::vector<Batch> batches) {
@@ -221,6 +239,11 @@ Duration Node::step_pipelines() {
 
 Duration Node::step_store() { return store_->step(); }
 Duration Node::step_learning() { return learner_->step(); }
-Duration Node::step_sync() { return syncer_->step(); }
+// Predictions and labels are queued without a word to the syncer: it looks often.
+Duration Node::step_sync() {
+  sync_policy_->look();
+  if (links_) links_->look();
+  return std::min<Duration>(syncer_->step(), kSyncPoll);
+}
 
 }  // namespace skerry::node

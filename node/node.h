@@ -23,6 +23,9 @@
 #include "learning/models.h"
 #include "plugins/source.h"
 #include "storage/store.h"
+#include "node/sync_policy.h"
+#include "sync/device_probe.h"
+#include "sync/link_watch.h"
 #include "sync/syncer.h"
 
 namespace skerry::node {
@@ -91,12 +94,15 @@ class Node {
   const learning::Models& models() const { return *models_; }
   const learning::Learner& learner() const { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
+  SyncPolicy& sync_policy() { return *sync_policy_; }
   const config::Config& config() const { return config_; }
   const Clock& clock() const { return *clock_; }
 
  private:
   struct RunningSource;
   Node(const config::Config& config, const Clock& clock);
+  void watch_links();
+  sync::Environment environment(std::function<std::vector<std::string>()> describe);
   Duration step_source(RunningSource& source);
   Result<bool> deliver(RunningSource& source);
 
@@ -109,7 +115,10 @@ class Node {
   std::unique_ptr<learning::Labels> labels_;
   std::unique_ptr<learning::Models> models_;
   std::unique_ptr<learning::Learner> learner_;
+  std::unique_ptr<sync::LinkWatch> links_;   // null where the kernel gives none, and in tests
+  std::unique_ptr<sync::DeviceProbe> device_;
   std::unique_ptr<sync::Syncer> syncer_;
+  std::unique_ptr<SyncPolicy> sync_policy_;
   std::vector<std::unique_ptr<RunningSource>> sources_;
   std::function<void()> ingested_;
   std::atomic<uint64_t> records_{0}, labels_applied_{0}, source_errors_{0}, sources_finished_{0};

@@ -20,10 +20,19 @@ struct HttpOptions {
   uint32_t threads = 2;
 };
 
+struct ZmqOptions {
+  bool enabled = false;
+  std::filesystem::path ipc = "inference.sock";  // in data_dir; empty: none
+  std::string tcp;                               // "127.0.0.1:8472"; empty: none
+  uint64_t message_bytes_max = 16 << 20;         // of a frame
+  uint32_t messages_max = 1000;                  // that wait per peer, in each direction
+};
+
 struct Options {
   std::string name = "node";                 // towards the hub
   std::filesystem::path data_dir = "var";    // store/, models/ and jobs/ lie in it
   HttpOptions http;
+  ZmqOptions zmq;
 };
 
 }  // namespace skerry::node

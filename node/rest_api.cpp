@@ -67,6 +67,7 @@ http::Router make_router(Node& node, HttpCounters& counters) {
   add_sql_route(router, node);
   add_model_routes(router, node);
   add_status_routes(router, node);
+  add_sync_routes(router, node);
   add_metrics_route(router, node, counters);
   return router;
 }

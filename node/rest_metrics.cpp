@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/units.h"
 #include "node/internal/rest.h"
 
 namespace skerry::node {
@@ -58,6 +59,25 @@ void add_outbox(Families& f, const NodeStatus& s) {
   each("outbox_acked_seq", "The hub holds everything up to this sequence number.", [](const auto& o) { return o.acked_seq; });
 }
 
+void add_bearers(Families& f, const sync::SyncStatus& s) {
+  MetricFamily& bytes = f.add("sync_wire_bytes_total", "Bytes on the wire with headers, by bearer, purpose and direction, since the store was made.", MetricType::Counter);
+  for (const auto& b : s.bearers) {
+    for (const auto& [purpose, p] : b.use.purposes) {
+      Families::put(bytes, {{"bearer", b.name}, {"purpose", purpose}, {"direction", "sent"}}, static_cast<double>(p.sent));
+      Families::put(bytes, {{"bearer", b.name}, {"purpose", purpose}, {"direction", "received"}}, static_cast<double>(p.received));
+    }
+  }
+  auto each = [&](const char* name, const char* help, auto value) {
+    MetricFamily& family = f.add(name, help, MetricType::Gauge);
+    for (const auto& b : s.bearers) Families::put(family, {{"bearer", b.name}}, static_cast<double>(value(b)));
+  };
+  each("bearer_online", "1 when the last exchange over it succeeded.", [](const auto& b) { return b.online ? 1 : 0; });
+  each("bearer_month_bytes", "Of this month's budget used.", [](const auto& b) { return b.use.month_bytes; });
+  each("bearer_month_budget_bytes", "0: none.", [](const auto& b) { return b.monthly_bytes; });
+  each("bearer_cost", "At the configured prices, since the store was made.", [](const auto& b) { return b.use.cost; });
+  each("bearer_goodput_bytes_per_second", "Measured.", [](const auto& b) { return b.link.goodput; });
+}
+
 void add_storage(Families& f, const Node& node) {
   uint64_t head = 0, chunks = 0;
   for (const auto& stream : node.store().streams().value_or({})) {
@@ -68,17 +88,21 @@ void add_storage(Families& f, const Node& node) {
   f.gauge("store_chunk_bytes", "Sealed records.", static_cast<double>(chunks));
   f.counter("store_taken_bytes_total", "Bytes of records as they came.", node.store().wear().taken_bytes);
   f.counter("store_written_bytes_total", "Bytes that the store wrote to files.", node.store().wear().written_bytes);
-  std::map<std::string, uint64_t> lost;
+  std::map<std::string, uint64_t> lost, rolled;
   std::map<std::pair<std::string, std::string>, uint64_t> unsent;
   for (const auto& loss : node.store().losses()) {
     if (loss.outbox_class) {
       unsent[{to_string(*loss.outbox_class), to_string(loss.reason)}] += loss.entries;
+    } else if (loss.resolution_ns > 0) {
+      rolled[format_duration(Duration(loss.resolution_ns))] += loss.records;
     } else {
       lost[to_string(loss.reason)] += loss.records;
     }
   }
   MetricFamily& family = f.add("lost_records_total", "Records that are gone by rule.", MetricType::Counter);
   for (const auto& [reason, records] : lost) Families::put(family, {{"reason", reason}}, static_cast<double>(records));
+  MetricFamily& coarser = f.add("rolled_up_records_total", "Records of which only a summary per stretch of this length was kept; once for each length.", MetricType::Counter);
+  for (const auto& [resolution, records] : rolled) Families::put(coarser, {{"resolution", resolution}}, static_cast<double>(records));
   MetricFamily& dropped = f.add("outbox_lost_entries_total", "Outbox entries that the hub never got, by the rule of their class.", MetricType::Counter);
   for (const auto& [why, entries] : unsent) Families::put(dropped, {{"class", why.first}, {"reason", why.second}}, static_cast<double>(entries));
 }
@@ -184,6 +208,7 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("store_damaged_total", "Blocks and rows skipped because their checksum did not hold.", s.damaged);
   add_outbox(f, s);
   add_storage(f, node);
+  add_bearers(f, s.sync);
   f.gauge("link_online", "1 when the last exchange with the hub succeeded.", s.sync.online ? 1 : 0);
   f.counter("sync_records_total", "Records acknowledged by the hub since start.", s.sync.records);
   f.counter("sync_batches_total", "Batches sent.", s.sync.batches);

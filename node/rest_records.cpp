@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "node/internal/csv_text.h"
 #include "node/internal/record_text.h"
 #include "node/internal/rest.h"
 #include "node/line_protocol.h"
@@ -59,7 +60,7 @@ class Writer {
   virtual void begin(std::string&) {}
   virtual void begin_part(const Part&, std::string&) {}
   virtual Status rows(const Batch& page, size_t from, size_t to, std::string& out) = 0;
-  virtual void end_part(std::string&) {}
+  virtual void end_part(const std::vector<storage::RolledUp>&, std::string&) {}
   virtual void end(bool /*truncated*/, std::string&) {}
 };
 
@@ -107,7 +108,16 @@ class JsonWriter final : public Writer {
     }
     return {};
   }
-  void end_part(std::string& out) override { out += many_ ? "]}" : "]"; }
+  void end_part(const std::vector<storage::RolledUp>& stretches, std::string& out) override {
+    out += ']';
+    for (size_t i = 0; i < stretches.size(); ++i) {
+      const auto& [range, resolution_ns] = stretches[i];
+      out += fmt::format("{}{{\"from\":\"{}\",\"to\":\"{}\",\"resolution\":\"{}\"}}", i == 0 ? ",\"rolled_up\":[" : ",", format_time(range.from_ns),
+                         format_time(range.to_ns), format_duration(Duration(resolution_ns)));
+    }
+    if (!stretches.empty()) out += ']';
+    if (many_) out += '}';
+  }
   void end(bool truncated, std::string& out) override {
     out += fmt::format("{},\"truncated\":{}}}\n", many_ ? "]" : "", truncated);
   }
@@ -249,7 +259,7 @@ class RecordsSource final : public http::BodySource {
     row_ = 0;
     if (plan_.format == Format::lines) drop_what_is_not_finite(page_);
     if (page_.rows() > 0) return {};
-    writer_->end_part(out);
+    end_part(out);
     ++part_;
     pages_ = nullptr;
     return {};
@@ -258,7 +268,7 @@ class RecordsSource final : public http::BodySource {
   Status write_rows(std::string& out) {
     if (given_ == plan_.limit) {
       truncated_ = true;
-      writer_->end_part(out);
+      end_part(out);
       end(out);
       return {};
     }
@@ -267,6 +277,12 @@ class RecordsSource final : public http::BodySource {
     row_ += rows;
     given_ += rows;
     return {};
+  }
+
+  void end_part(std::string& out) {
+    const Part& part = plan_.parts[part_];
+    const bool asked = plan_.format == Format::json;
+    writer_->end_part(asked ? store_.rolled_up(part.series, part.range).value_or({}) : std::vector<storage::RolledUp>(), out);
   }
 
   Status begin_part(std::string& out) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "node/internal/csv_text.h"
 #include "node/internal/record_text.h"
 #include "node/internal/rest.h"
 #include "storage/sql.h"

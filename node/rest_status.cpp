@@ -2,6 +2,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/units.h"
 #include "node/internal/rest.h"
 
 namespace skerry::node {
@@ -9,56 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-json outbox_json(const NodeStatus& status) {
-  json classes = json::array();
-  for (const auto& outbox : status.outbox) {
-    classes.push_back({{"class", to_string(outbox.outbox_class)},
-                       {"last_seq", outbox.last_seq},
-                       {"acked_seq", outbox.acked_seq},
-                       {"entries", outbox.entries},
-                       {"bytes", outbox.bytes},
-                       {"oldest", outbox.entries == 0 ? json() : json(format_time(outbox.oldest_ns))}});
-  }
-  return {{"bytes", status.outbox_bytes}, {"classes", classes}};
-}
-
-Result<json> hold(Node& node, const std::string& body) {
-  SKERRY_ASSIGN(json object, parse_object(body));
-  auto held = object.find("held");
-  if (held == object.end() || !held->is_boolean()) return fail(Code::invalid, "'held' must be true or false");
-  node.syncer().hold(held->get<bool>());
-  return sync_json(node.syncer().status());
-}
-
-json sync_and_outbox(const Node& node) {
-  NodeStatus status = node.status();
-  json out = sync_json(status.sync);
-  out["outbox"] = outbox_json(status);
-  return out;
-}
-
 }  // namespace
-
-json sync_json(const sync::SyncStatus& s) {
-  json decisions = json::array();
-  for (const auto& d : s.decisions) {
-    decisions.push_back({{"class", to_string(d.outbox_class)}, {"send", d.send}, {"bytes_max", d.bytes_max}, {"reason", d.reason}});
-  }
-  return {{"enabled", s.enabled},
-          {"online", s.online},
-          {"held", s.held},
-          {"hub", s.hub},
-          {"last_error", s.last_error},
-          {"batches", s.batches},
-          {"repeated", s.repeated},
-          {"failures", s.failures},
-          {"records", s.records},
-          {"lost_at_hub", s.lost_at_hub},
-          {"epochs_begun", s.epochs_begun},
-          {"bytes_sent", s.traffic.sent},
-          {"bytes_received", s.traffic.received},
-          {"decisions", decisions}};
-}
 
 json learning_json(const learning::LearnerStatus& s) {
   json trials = json::array();
@@ -82,6 +34,7 @@ json loss_json(const storage::Loss& loss) {
           {"records", loss.records},
           {"unsent", loss.unsent},
           {"at", format_time(loss.at_ns)}};
+  if (loss.resolution_ns > 0) out["resolution"] = format_duration(Duration(loss.resolution_ns));
   if (loss.outbox_class) {
     out["class"] = to_string(*loss.outbox_class);
     out["entries"] = loss.entries;
@@ -101,8 +54,14 @@ json storage_json(const Node& node) {
     head += stream.head_bytes;
     chunks += stream.chunk_bytes;
   }
+  json rolled = json::object();
   for (const auto& loss : node.store().losses()) {
     if (loss.outbox_class) continue;  // its records stay in their stream
+    if (loss.resolution_ns > 0) {
+      const std::string resolution = format_duration(Duration(loss.resolution_ns));
+      rolled[resolution] = rolled.value(resolution, uint64_t{0}) + loss.records;
+      continue;
+    }
     lost += loss.records;
     unsent += loss.unsent;
   }
@@ -113,7 +72,7 @@ json storage_json(const Node& node) {
   }
   const auto when = [&](uint64_t value) { return counted ? json(value) : json(); };
   return {{"records", when(kept)}, {"head_bytes", when(head)}, {"chunk_bytes", when(chunks)},
-          {"lost", lost},          {"lost_unsent", unsent},    {"quotas", quotas},
+          {"lost", lost},          {"lost_unsent", unsent},    {"rolled_up", rolled},      {"quotas", quotas},
           {"taken_bytes", node.store().wear().taken_bytes}, {"written_bytes", node.store().wear().written_bytes}};
 }
 
@@ -182,11 +141,6 @@ void add_status_routes(http::Router& router, Node& node) {
     json list = json::array();
     for (const auto& loss : node.store().losses()) list.push_back(loss_json(loss));
     return json_response({{"losses", list}});
-  });
-  router.add("GET", "/v1/sync", [&node](Request&) { return json_response(sync_and_outbox(node)); });
-  router.add("POST", "/v1/sync/hold", [&node](Request& request) {
-    auto status = hold(node, request.body);
-    return status.ok() ? json_response(*status) : http::error_response(status.error());
   });
   router.add("GET", "/v1/learning/decisions", [&node](Request& request) {
     auto decisions = decisions_json(node, request);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "base/units.h"
 #include "storage/internal/tally.h"
 
 namespace skerry::storage {
@@ -303,6 +304,19 @@ bool Aggregator::chunk(const ChunkHeader& header) {
   for (size_t f = 0; f < columns.size(); ++f) {
     if (columns[f] != nullptr) a.tallies[f].add(*columns[f]);
   }
+  return true;
+}
+
+Result<bool> Aggregator::rolled(const ChunkHeader& summary, int64_t resolution_ns) {
+  Impl& a = *impl_;
+  SKERRY_TRY(a.pending);
+  if (a.needs.values) {
+    return fail(Code::invalid, "percentiles need every value, and the records from {} on are rolled up to {}: ask for min, max, mean or stddev, or for later records",
+                format_time(summary.first_ns), format_duration(Duration(resolution_ns)));
+  }
+  SKERRY_CHECK(summary.columns.size() == a.fields.size(), "{} columns for {} fields", summary.columns.size(), a.fields.size());
+  SKERRY_TRY(a.enter(summary.first_ns));
+  for (size_t f = 0; f < a.fields.size(); ++f) a.tallies[f].add(summary.columns[f]);
   return true;
 }
 

@@ -59,6 +59,8 @@ class Aggregator final : public RecordVisitor {
   Aggregator(Aggregator&&) noexcept;
 
   bool chunk(const ChunkHeader& header) override;
+  // A stretch counts in the bucket in which it begins. Error: invalid, when percentiles are asked: they need the values.
+  Result<bool> rolled(const ChunkHeader& summary, int64_t resolution_ns) override;
   Status rows(const Batch& batch, size_t from, size_t to) override;
   Status finish();  // hands out what is left
 

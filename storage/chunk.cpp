@@ -145,9 +145,9 @@ void put_summary(const ChunkColumn& column, uint8_t flags, size_t plain_bytes, s
 }
 
 Status check(const Batch& batch) {
-  if (batch.rows() == 0 || batch.rows() > kBatchRowsMax || batch.columns.size() > kBatchColumnsMax) {
+  if (batch.rows() == 0 || batch.rows() > kBatchRowsMax || batch.columns.size() > kChunkColumnsMax) {
     return fail(Code::invalid, "a chunk of {} records and {} fields: 1 to {} and at most {} are allowed", batch.rows(),
-                batch.columns.size(), kBatchRowsMax, kBatchColumnsMax);
+                batch.columns.size(), kBatchRowsMax, kChunkColumnsMax);
   }
   for (size_t i = 1; i < batch.rows(); ++i) {
     if (batch.times[i] <= batch.times[i - 1]) {
@@ -251,7 +251,7 @@ Result<Stored> read_stored(std::string_view bytes, size_t whole) {
   stored.first_ns = in.signed64();
   stored.last_ns = in.signed64();
   size_t at = kHeaderAt + header.size() + sizeof(uint32_t);
-  if (!in.ok() || rows == 0 || rows > kBatchRowsMax || columns > kBatchColumnsMax) return damaged("too many rows or columns");
+  if (!in.ok() || rows == 0 || rows > kBatchRowsMax || columns > kChunkColumnsMax) return damaged("too many rows or columns");
   stored.rows = static_cast<uint32_t>(rows);
   if (!take_size(in, whole, at, stored.times)) return damaged("times beyond its end");
   stored.times.crc = in.fixed32();

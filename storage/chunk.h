@@ -41,7 +41,8 @@ struct ChunkColumn {
   size_t bytes = 0;    // as stored
   // Of the values that are there. double for float64, int64 for int64 and boolean, nothing for strings and when count is 0.
   // min and max pass over NaN, and are NaN when there is nothing else.
-  std::variant<std::monostate, Extent<double>, Extent<int64_t>> extent;
+  // Strings have first and last only in what Store::scan says of records that were rolled up.
+  std::variant<std::monostate, Extent<double>, Extent<int64_t>, Extent<std::string>> extent;
   double sum = 0;  // float64: added up in the order of time; else exact, rounded once
   // M2, the sum of squared deviations from the mean, to rounding; two parts a and b make Ma + Mb + d^2 * na * nb / (na + nb) where d is
   // the difference of their means (Chan, Golub & LeVeque 1983). float64: sum and deviation are NaN or infinite where plain arithmetic
@@ -54,6 +55,8 @@ struct ChunkHeader {
   int64_t first_ns = 0, last_ns = 0;
   std::vector<ChunkColumn> columns;
 };
+
+inline constexpr size_t kChunkColumnsMax = 8192;  // also where many fields of a series were rolled up
 
 // `batch` holds 1 to kBatchRowsMax records, times strictly increasing. Error: invalid.
 Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options = {});

@@ -77,18 +77,19 @@ class Exporter final : public RecordVisitor {
 Status export_records(Options options, const fs::path& folder, const FsckRequest& request) {
   options.path = folder;
   SKERRY_ASSIGN(auto store, Store::open(options, system_clock()));
-  SKERRY_ASSIGN(const auto streams, store->streams());
+  SKERRY_ASSIGN(auto streams, store->streams());
+  if (!request.export_series.empty()) {
+    std::erase_if(streams, [&](const StreamInfo& stream) { return stream.series.text() != request.export_series; });
+    if (streams.empty()) return fail(Code::not_found, "no series {} in the store: leave the name away to export all", request.export_series);
+  }
+  if (request.export_begin) SKERRY_TRY(request.export_begin(streams));
   Exporter exporter(request);
   uint64_t done = 0;
-  bool found = request.export_series.empty();
   for (const StreamInfo& stream : streams) {
-    if (!request.export_series.empty() && stream.series.text() != request.export_series) continue;
-    found = true;
     if (request.progress) request.progress("exporting", ++done, streams.size());
     SKERRY_TRY(store->scan(stream.series, {}, {}, exporter));
   }
-  if (found) return {};
-  return fail(Code::not_found, "no series {} in the store: leave the name away to export all", request.export_series);
+  return {};
 }
 
 Status quarantine_files(const Salvage& store, Quarantine& quarantine) {

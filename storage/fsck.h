@@ -66,6 +66,7 @@ inline constexpr size_t kFsckDamageMax = 10'000;
 
 struct FsckRequest {
   bool repair = false;
+  std::function<Status(const std::vector<StreamInfo>&)> export_begin;  // before the first record: the streams that come, in order
   // Every record that can be read, in the order of series and time; an error ends it.
   std::function<Status(const Batch&)> export_to;
   std::string export_series;  // as Series::text(); empty: all

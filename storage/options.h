@@ -18,7 +18,9 @@ class FileSystem;
 namespace skerry::storage {
 
 // What happens to records of streams whose quota is full.
-enum class OnFull : uint8_t { reject = 1, drop_oldest = 2, drop_newest = 3 };
+// roll_up: of the oldest only minimum, maximum, mean, count... of every second are kept, then of every minute, then of every hour; only
+// then they go.
+enum class OnFull : uint8_t { reject = 1, drop_oldest = 2, drop_newest = 3, roll_up = 4 };
 const char* to_string(OnFull on_full);
 
 struct StreamRule {               // first match by series name wins; name may end in '*'

@@ -53,6 +53,10 @@ class RecordVisitor {
   // A sealed chunk that lies wholly in the range and that nothing else overlaps. True: its header was all that is needed, its
   // records are not read.
   virtual bool chunk(const ChunkHeader&) { return false; }
+  // A stretch of resolution_ns, from first_ns on, whose records were rolled up: `summary` tells of the fields that were asked for, in that
+  // order. True: that was all that is needed. False: it is given as a record at first_ns, with the means and the last strings. An error
+  // ends the scan and is its answer.
+  virtual Result<bool> rolled(const ChunkHeader& /*summary*/, int64_t /*resolution_ns*/) { return false; }
   // Records [from, to) of `batch`, whose columns are the fields that were asked for, in that order. `batch` is only borrowed. An
   // error ends the scan and is its answer.
   virtual Status rows(const Batch& batch, size_t from, size_t to) = 0;
@@ -79,6 +83,9 @@ class Store {
   // The same without a limit and in bounded memory, as it stood when the scan began. Error: as read(), and the visitor's own.
   virtual Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
                       RecordVisitor& visitor) const = 0;
+
+  // Where the records of a series were rolled up, in the order of time. Error: not_found for an unknown series.
+  virtual Result<std::vector<RolledUp>> rolled_up(const Series& series, TimeRange range) const = 0;
 
   // What is gone by rule, by series and time; what the rules hold now, in their order and at last all together.
   virtual std::vector<Loss> losses() const = 0;

@@ -76,6 +76,8 @@ const char* to_string(OnFull on_full) {
       return "drop_oldest";
     case OnFull::drop_newest:
       return "drop_newest";
+    case OnFull::roll_up:
+      return "roll_up";
   }
   return "unknown";
 }

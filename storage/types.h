@@ -168,12 +168,20 @@ struct Loss {
   std::string series;    // empty: of a class of the outbox
   LossReason reason = LossReason::quota;
   TimeRange range;       // of the records; of outbox entries: when they were queued
+  int64_t resolution_ns = 0;  // of rolled_up: what is left. A record that was rolled up twice is in both stretches
   uint64_t records = 0;
   uint64_t unsent = 0;   // of them, that the hub never got
   int64_t at_ns = 0;     // the last time that it grew
   std::optional<OutboxClass> outbox_class;  // whose entries; the records themselves may be there still
   uint64_t entries = 0;                     // of the class
   bool operator==(const Loss&) const = default;
+};
+
+// Where only minimum, maximum, sum, count... of stretches are left.
+struct RolledUp {
+  TimeRange range;
+  int64_t resolution_ns = 0;  // length of a stretch
+  bool operator==(const RolledUp&) const = default;
 };
 
 // What a stream rule holds, and may hold.

@@ -11,6 +11,8 @@
 #include "base/random.h"
 #include "base/units.h"
 #include "storage/sample_block.h"
+#include "sync/internal/chain.h"
+#include "sync/internal/dead_letters.h"
 #include "sync/internal/rate_control.h"
 
 namespace skerry::sync {
@@ -20,6 +22,7 @@ using storage::OutboxClass;
 
 constexpr const char* kSoftware = "skerry 0.1.0";
 constexpr Duration kIdlePoll = std::chrono::milliseconds(200);  // while switched off or held
+constexpr int kRefusalsMax = 3;                                  // of one entry, before it is a dead letter
 constexpr const char* kLedgerNote = "sync/bytes";
 constexpr uint64_t kLeaseMin = 64 << 10, kLeaseMax = 4 << 20;   // of counted bytes that a crash may count in vain
 constexpr uint64_t kLeaseWithoutBudget = 64 << 20;
@@ -34,6 +37,9 @@ struct ClassState {
   bool gap_answered = false;     // since the last progress: a second one is no accident
   SteadyTime blocked_until{};    // the hub refused the head of the class, or it is too large: the other classes go on
   Duration backoff{0};
+  size_t entries_max = kBatchEntriesMax;  // halved while the hub refuses, to find what it refuses
+  int refusals = 0;              // of the entry at the head, alone in its batch
+  bool others_taken = false;     // the hub took something since it began to refuse
   std::deque<std::pair<uint64_t, uint32_t>> sent;  // (seq, records) sent and not yet acknowledged
 };
 
@@ -71,7 +77,7 @@ class TokenBucket {
   SteadyTime at_;
 };
 
-// What is lost goes as empty blocks, one for each number.
+// To a hub that does not know of losses: empty blocks, one for each number.
 std::vector<storage::OutboxItem> as_blocks(std::vector<storage::OutboxItem> items) {
   std::vector<storage::OutboxItem> out;
   for (storage::OutboxItem& item : items) {
@@ -91,7 +97,7 @@ std::vector<storage::OutboxItem> as_blocks(std::vector<storage::OutboxItem> item
 
 struct Syncer::Impl {
   Impl(storage::Store& s, std::unique_ptr<Uplink> u, const Options& o, const Clock& c, uint64_t seed, Environment e)
-      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), bucket(o, c.steady()) {
+      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), chains(s), dead(s), bucket(o, c.steady()) {
     seen.enabled = options.enabled;
     seen.hub = options.hub;
     for (ClassHistory& h : history) h.turn_at = clock.steady();
@@ -107,8 +113,11 @@ struct Syncer::Impl {
 
   // --- of the thread that calls step()
   Random random;
+  internal::Chains chains;
+  internal::DeadLetters dead;
   std::map<OutboxClass, ClassState> classes;
   bool greeted = false;             // a HELLO was answered since the last doubt
+  bool hub_takes_losses = false;    // as it said in its last HELLO
   uint64_t fresh_epoch = 0;         // begun here, and nothing of it sent yet
   bool gave_reason_to_doubt = false;  // since the last progress
   size_t at = 0;                    // bearer of the exchange under way
@@ -350,6 +359,9 @@ struct Syncer::Impl {
     state.next = std::max(state.next, seq + 1);
     state.gap_answered = false;
     state.backoff = Duration::zero();
+    state.refusals = 0;
+    state.entries_max = std::min(kBatchEntriesMax, state.entries_max * 2);
+    for (auto& [c, other] : classes) other.others_taken = true;
     std::lock_guard lock(mutex);
     blocked.erase(outbox_class);
     seen.records += records;
@@ -388,6 +400,11 @@ struct Syncer::Impl {
   Duration take_hello(const HelloReply& reply, const std::vector<storage::OutboxStatus>& backlog, const storage::Identity& identity) {
     std::map<OutboxClass, uint64_t> held;
     for (const Watermark& w : reply.watermarks) held[w.outbox_class] = w.seq;
+    hub_takes_losses = reply.takes_losses;
+    for (const Watermark& w : reply.watermarks) {
+      const auto& s = of(backlog, w.outbox_class);
+      if (w.seq >= s.acked_seq && w.seq <= s.last_seq && !chains.agrees(w.outbox_class, w.seq, w.chain)) return another_history(w.outbox_class, w.seq);
+    }
     for (const auto& s : backlog) {
       const char* name = storage::to_string(s.outbox_class);
       if (!held.contains(s.outbox_class)) return failed(fail(Code::corrupt, "hub '{}' says nothing of class {}", reply.hub, name));
@@ -434,6 +451,16 @@ struct Syncer::Impl {
     }
   }
 
+  // The hub holds entries of these numbers that this node did not queue: this disk is an old image that queued others since, or its clone.
+  Duration another_history(OutboxClass outbox_class, uint64_t seq) {
+    const char* name = storage::to_string(outbox_class);
+    if (fresh_epoch == store.identity().epoch) {
+      return failed(fail(Code::corrupt, "the hub has another {} {} than this node, in an epoch that began here: is it a Skerry hub?", name, seq));
+    }
+    return new_epoch(fmt::format("the hub has another {} {} than this node: an old disk image was restored, or another device has its name; a new epoch begins",
+                                 name, seq));
+  }
+
   // This disk is older than what the hub has seen of it - or the hub talks nonsense, which it does when it claims to know an
   // epoch that was drawn a moment ago.
   Duration hub_knows_more(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t watermark, const storage::Identity& identity) {
@@ -441,11 +468,15 @@ struct Syncer::Impl {
     if (fresh_epoch == identity.epoch) {
       return failed(fail(Code::corrupt, "hub '{}' claims {} up to {}, of an epoch that it cannot know: is it a Skerry hub?", reply.hub, name, watermark));
     }
-    const std::string cause = fmt::format("hub '{}' holds {} up to {}, this store only queued up to {}: an old disk image was restored, a new epoch begins",
-                                          reply.hub, name, watermark, s.last_seq);
+    return new_epoch(fmt::format("hub '{}' holds {} up to {}, this store only queued up to {}: an old disk image was restored, a new epoch begins",
+                                 reply.hub, name, watermark, s.last_seq));
+  }
+
+  Duration new_epoch(const std::string& cause) {
     log::warn("sync", "{}", cause);
     if (auto begun = store.begin_epoch(); !begun.ok()) return failed(begun.error());
     fresh_epoch = store.identity().epoch;
+    chains.forget();
     classes.clear();
     greeted = false;
     std::lock_guard lock(mutex);
@@ -467,16 +498,18 @@ struct Syncer::Impl {
                          storage::to_string(outbox_class), state.next));
     }
     const storage::Identity identity = store.identity();
-    Batch batch{identity.node, identity.epoch, outbox_class, as_blocks(std::move(*items))};
+    if (!hub_takes_losses) *items = as_blocks(std::move(*items));
+    dead.leave_out(outbox_class, *items);
+    Batch batch{identity.node, identity.epoch, outbox_class, std::move(*items)};
     batch.compression = decision.compression;
     if (!fit(batch, decision.wire_left)) return Duration::zero();
-    const uint64_t first = batch.entries.front().seq, last = batch.entries.back().seq;
+    const uint64_t first = batch.entries.front().seq, last = batch.entries.back().end_seq();
     if (first != state.next) {
       return failed(fail(Code::internal, "the outbox gives {} {} where {} was asked for: run `skerry fsck`", storage::to_string(outbox_class), first, state.next));
     }
     const bool again = first <= state.highest_sent;
     for (const auto& item : batch.entries) {
-      if (item.seq > state.highest_sent) state.sent.emplace_back(item.seq, item.records);
+      if (item.end_seq() > state.highest_sent) state.sent.emplace_back(item.end_seq(), item.kind == storage::EntryKind::lost ? 0 : item.records);
     }
     state.highest_sent = std::max(state.highest_sent, last);
     fresh_epoch = 0;
@@ -492,8 +525,9 @@ struct Syncer::Impl {
       h.sent_at = h.turn_at;
       h.sent_bytes = wire_bytes(uplink->traffic().sent - sent_before);
     }
+    if (!reply.ok() && reply.error().code == Code::invalid) note_refusal(batch, reply.error().message);
     if (!reply.ok()) return failed(reply.error());
-    return take_reply(outbox_class, first, last, *reply);
+    return take_reply(batch, *reply);
   }
 
   static uint64_t entry_bytes(const storage::OutboxItem& item) { return item.payload.size() + item.subject.size() + 64; }
@@ -509,7 +543,7 @@ struct Syncer::Impl {
   bool fit(Batch& batch, uint64_t wire_left) {
     uint64_t bytes = 0;
     size_t n = 0;
-    for (; n < std::min(batch.entries.size(), kBatchEntriesMax); ++n) {
+    for (; n < std::min(batch.entries.size(), classes[batch.outbox_class].entries_max); ++n) {
       bytes += entry_bytes(batch.entries[n]);
       if (bytes > kPayloadBytesMax || batch_wire(bytes) > wire_left) break;
     }
@@ -526,7 +560,32 @@ struct Syncer::Impl {
     return true;
   }
 
-  Duration take_reply(OutboxClass outbox_class, uint64_t first, uint64_t last, const BatchReply& reply) {
+  // Looks for what is refused by halves. One entry that is refused alone and again, while the hub takes others, is a dead letter: true when
+  // something can be sent at once.
+  bool note_refusal(const Batch& batch, const std::string& reason) {
+    ClassState& state = classes[batch.outbox_class];
+    if (state.entries_max == kBatchEntriesMax) state.others_taken = false;  // the first refusal of a row
+    if (batch.entries.size() > 1) {
+      state.entries_max = batch.entries.size() / 2;
+      return true;
+    }
+    state.entries_max = 1;
+    if (++state.refusals < kRefusalsMax || !state.others_taken) return false;
+    const storage::OutboxItem& item = batch.entries.front();
+    std::lock_guard lock(mutex);
+    if (auto kept = dead.put(batch.outbox_class, item, reason); !kept.ok()) {
+      log::warn("sync", "{}", kept.error().message);
+      return false;
+    }
+    log::error("sync", "the hub refuses {} {} ({}) for good: it is kept as a dead letter and left out: {}", storage::to_string(batch.outbox_class), item.seq,
+               item.subject, reason);
+    state.refusals = 0;
+    return true;
+  }
+
+  Duration take_reply(const Batch& batch, const BatchReply& reply) {
+    const OutboxClass outbox_class = batch.outbox_class;
+    const uint64_t first = batch.entries.front().seq, last = batch.entries.back().end_seq();
     ClassState& state = classes[outbox_class];
     const char* name = storage::to_string(outbox_class);
     auto nonsense = [&] {
@@ -537,6 +596,7 @@ struct Syncer::Impl {
       case BatchOutcome::applied:
       case BatchOutcome::duplicate: {
         if (reply.watermark < last || reply.watermark > state.highest_sent) return nonsense();
+        if (!chains.agrees(outbox_class, reply.watermark, reply.chain, batch)) return another_history(outbox_class, reply.watermark);
         if (auto status = acknowledged(outbox_class, reply.watermark); !status.ok()) return failed(status.error());
         progress();
         return Duration::zero();
@@ -554,7 +614,7 @@ struct Syncer::Impl {
       case BatchOutcome::unknown_epoch:
         return doubt(fail(Code::unavailable, "the hub does not know this node's epoch"));
       case BatchOutcome::refused:
-        block(outbox_class, fmt::format("the hub refuses {} {} to {}: {}", name, first, last, reply.message));
+        if (!note_refusal(batch, reply.message)) block(outbox_class, fmt::format("the hub refuses {} {} to {}: {}", name, first, last, reply.message));
         return Duration::zero();
     }
     return nonsense();
@@ -688,6 +748,7 @@ SyncStatus Syncer::status() const {
   const auto backlog = impl_->store.outbox_status();
   std::lock_guard lock(impl_->mutex);
   SyncStatus status = impl_->seen;
+  status.dead = impl_->dead.all();
   const Situation s = impl_->situation(impl_->policy, backlog);
   status.decisions = decide(impl_->policy, s);
   for (ClassDecision& decision : status.decisions) {

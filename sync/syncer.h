@@ -31,6 +31,14 @@ struct BearerStatus {
   uint64_t batch_goal = 0;
 };
 
+// An entry that the hub refuses for good: kept in the store's notes, sent as an empty block.
+struct DeadLetter {
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  uint64_t seq = 0;
+  std::string subject, reason;
+  uint64_t bytes = 0, records = 0;
+};
+
 struct SyncStatus {
   bool enabled = false, online = false, held = false;
   std::string hub;
@@ -43,6 +51,7 @@ struct SyncStatus {
   std::vector<ClassDecision> decisions;       // as of now, with reasons
   std::vector<BearerStatus> bearers;
   std::set<std::string> revoked;              // transfer windows
+  std::vector<DeadLetter> dead;               // since the store was made
 };
 
 class Syncer {

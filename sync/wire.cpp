@@ -175,6 +175,18 @@ Status check_text(const char* what, const std::string& text) {
 
 std::string cut(const std::string& text) { return text.substr(0, kTextBytesMax); }
 
+Status check_lost(const wire::Entry& entry, storage::OutboxItem& item) {
+  SKERRY_TRY(check_seq(entry.last_seq()));
+  if (entry.last_seq() < item.seq) return fail(Code::invalid, "a loss from {} to {} is not a range", item.seq, entry.last_seq());
+  if (entry.lost_reason() < 1 || entry.lost_reason() > static_cast<uint32_t>(storage::LossReason::rolled_up)) {
+    return fail(Code::invalid, "entry {} is lost for an unknown reason {}: update this side", item.seq, entry.lost_reason());
+  }
+  if (!item.payload.empty()) return fail(Code::invalid, "entry {} is lost and yet has a payload", item.seq);
+  item.last_seq = entry.last_seq();
+  item.reason = static_cast<storage::LossReason>(entry.lost_reason());
+  return {};
+}
+
 Result<storage::OutboxItem> check_entry(wire::Entry& entry) {
   storage::OutboxItem item;
   item.seq = entry.seq();
@@ -184,7 +196,8 @@ Result<storage::OutboxItem> check_entry(wire::Entry& entry) {
     case storage::EntryKind::prediction:
     case storage::EntryKind::label:
     case storage::EntryKind::model_delta:
-    case storage::EntryKind::model_event: break;
+    case storage::EntryKind::model_event:
+    case storage::EntryKind::lost: break;
     default: return fail(Code::invalid, "entry {} is of unknown kind {}: update this side", item.seq, entry.kind());
   }
   item.kind = static_cast<storage::EntryKind>(entry.kind());
@@ -195,6 +208,7 @@ Result<storage::OutboxItem> check_entry(wire::Entry& entry) {
   item.payload = std::move(*entry.mutable_payload());
   item.records = entry.records();
   item.queued_ns = entry.queued_ns();
+  if (item.kind == storage::EntryKind::lost) SKERRY_TRY(check_lost(entry, item));
   return item;
 }
 
@@ -216,6 +230,17 @@ const char* to_string(BatchOutcome outcome) {
     case BatchOutcome::refused: return "refused";
   }
   return "unknown";
+}
+
+// The mixing function of splitmix64 (Steele, Lea & Flood 2014).
+uint64_t chain_after(uint64_t chain, const storage::OutboxItem& item) {
+  auto mixed = [](uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  };
+  if (item.kind == storage::EntryKind::lost) return mixed(item.last_seq + 0x9e3779b97f4a7c15) | 1;
+  return mixed(mixed(chain + 0x9e3779b97f4a7c15) ^ mixed(item.seq) ^ static_cast<uint64_t>(item.queued_ns)) | 1;
 }
 
 std::string encode(const Hello& message) {
@@ -243,6 +268,8 @@ std::string encode(const HelloReply& message) {
     auto& watermark = *reply.add_watermarks();
     watermark.set_outbox_class(static_cast<uint32_t>(w.outbox_class));
     watermark.set_seq(w.seq);
+    watermark.set_chain(w.chain.value);
+    watermark.set_chain_seq(w.chain.seq);
   }
   for (const Loss& l : message.losses) {
     auto& loss = *reply.add_losses();
@@ -251,6 +278,7 @@ std::string encode(const HelloReply& message) {
     loss.set_last_seq(l.last_seq);
   }
   reply.set_new_epoch(message.new_epoch);
+  reply.set_takes_losses(message.takes_losses);
   return wrap(out);
 }
 
@@ -268,6 +296,10 @@ std::string encode(const Batch& message) {
     entry.set_payload(item.payload);
     entry.set_records(item.records);
     entry.set_queued_ns(item.queued_ns);
+    if (item.kind == storage::EntryKind::lost) {
+      entry.set_last_seq(item.last_seq);
+      entry.set_lost_reason(static_cast<uint32_t>(item.reason));
+    }
   }
   return wrap(out, message.compression);
 }
@@ -277,6 +309,8 @@ std::string encode(const BatchReply& message) {
   wire::BatchReply& reply = *out.mutable_batch_reply();
   reply.set_outcome(static_cast<uint32_t>(message.outcome));
   reply.set_watermark(message.watermark);
+  reply.set_chain(message.chain.value);
+  reply.set_chain_seq(message.chain.seq);
   reply.set_message(cut(message.message));
   return wrap(out);
 }
@@ -325,7 +359,7 @@ Result<HelloReply> decode_hello_reply(std::string_view bytes) {
     SKERRY_ASSIGN(auto outbox_class, check_class(w.outbox_class()));
     if (!seen.insert(outbox_class).second) return fail(Code::invalid, "class {} is named twice", storage::to_string(outbox_class));
     SKERRY_TRY(check_seq(w.seq()));
-    reply.watermarks.push_back({outbox_class, w.seq()});
+    reply.watermarks.push_back({outbox_class, w.seq(), Chain{w.chain_seq(), w.chain()}});
   }
   for (const auto& l : body.losses()) {
     SKERRY_ASSIGN(auto outbox_class, check_class(l.outbox_class()));
@@ -337,6 +371,7 @@ Result<HelloReply> decode_hello_reply(std::string_view bytes) {
     reply.losses.push_back({outbox_class, l.first_seq(), l.last_seq()});
   }
   reply.new_epoch = body.new_epoch();
+  reply.takes_losses = body.takes_losses();
   return reply;
 }
 
@@ -357,7 +392,7 @@ Result<Batch> decode_batch(std::string_view bytes) {
   batch.entries.reserve(static_cast<size_t>(body.entries_size()));
   for (auto& entry : *body.mutable_entries()) {
     SKERRY_ASSIGN(auto item, check_entry(entry));
-    const uint64_t expected = batch.entries.empty() ? std::max<uint64_t>(item.seq, 1) : batch.entries.back().seq + 1;
+    const uint64_t expected = batch.entries.empty() ? std::max<uint64_t>(item.seq, 1) : batch.entries.back().end_seq() + 1;
     if (item.seq != expected) return fail(Code::invalid, "entry {} where {} was expected: entries are consecutive", item.seq, expected);
     batch.entries.push_back(std::move(item));
   }
@@ -371,7 +406,7 @@ Result<BatchReply> decode_batch_reply(std::string_view bytes) {
   if (body.outcome() < 1 || body.outcome() > 5) return fail(Code::invalid, "unknown outcome {}: update this side", body.outcome());
   SKERRY_TRY(check_seq(body.watermark()));
   SKERRY_TRY(check_text("message", body.message()));
-  return BatchReply{static_cast<BatchOutcome>(body.outcome()), body.watermark(), body.message()};
+  return BatchReply{.outcome = static_cast<BatchOutcome>(body.outcome()), .watermark = body.watermark(), .message = body.message(), .chain = {body.chain_seq(), body.chain()}};
 }
 
 }  // namespace skerry::sync

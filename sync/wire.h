@@ -43,9 +43,15 @@ struct Hello {
   std::string software;
 };
 
+// A number chained over the history of a class up to an entry, see chain_after(). It names the entry: a word about another one proves nothing.
+struct Chain {
+  uint64_t seq = 0, value = 0;  // value 0: not known
+};
+
 struct Watermark {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   uint64_t seq = 0;         // the hub holds 1..seq of this epoch, but for its losses
+  Chain chain;              // of its entries of this epoch
 };
 
 // Entries that the hub once acknowledged and no longer has, and that the node can't send again: declared, never silent.
@@ -59,6 +65,7 @@ struct HelloReply {
   std::vector<Watermark> watermarks;  // one per class of this (node, epoch)
   std::vector<Loss> losses;           // that this HELLO brought to light
   bool new_epoch = false;             // the hub had never heard of this epoch: it holds nothing below the node's first_seq
+  bool takes_losses = false;          // entries of kind `lost` may be sent
 };
 
 struct Batch {              // entries have consecutive seqs
@@ -76,7 +83,13 @@ struct BatchReply {
   BatchOutcome outcome = BatchOutcome::refused;
   uint64_t watermark = 0;   // of the class, after this batch
   std::string message;      // why refused
+  Chain chain;              // at the watermark
 };
+
+// The chain over a history of entries: of the next one, from the one before. Never 0. An entry of kind `lost` begins anew, since what it
+// stands for is not known any more.
+inline constexpr uint64_t kFirstChain = 1;
+uint64_t chain_after(uint64_t chain, const storage::OutboxItem& item);
 
 std::string encode(const Hello& message);
 std::string encode(const HelloReply& message);

@@ -63,6 +63,18 @@ Wrong ip_address(const std::string& address) {
                      address.substr(0, 64));
 }
 
+// "address:port" with an IP address; empty: none.
+Wrong tcp_endpoint(const std::string& endpoint) {
+  if (endpoint.empty()) return {};
+  const size_t colon = endpoint.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : endpoint.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
+  std::string address = endpoint.substr(0, colon);
+  if (address.size() > 1 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
+  if (digits && std::stoi(port) <= 65535 && !ip_address(address)) return {};
+  return fmt::format("'{}' is not an address with a port: write e.g. \"127.0.0.1:8472\"", endpoint.substr(0, 64));
+}
+
 // http://host[:port][/path]
 Wrong hub_url(const std::string& url) {
   const auto wrong = [&] {
@@ -174,6 +186,13 @@ std::vector<Section<Config>> make_sections() {
     duration<C>("idle_timeout", AT(node.http.idle_timeout), 100ms, 24h, "Between two requests of a connection."),
     whole<C>("connections_max", AT(node.http.connections_max), 1, 100'000, "Further connections are refused with 503."),
     whole<C>("threads", AT(node.http.threads), 1, 64, "Requests that are handled at the same time."),
+  }});
+  out.push_back({"zeromq", "Inference over ZeroMQ, for callers in a control loop. There is no authentication: whoever reaches it may ask.", {
+    flag<C>("enabled", AT(node.zmq.enabled), "Whether to listen at all."),
+    text<C>("ipc", AT(node.zmq.ipc), kFolder, any_path, "Socket file for callers on this machine; empty: none."),
+    text<C>("tcp", AT(node.zmq.tcp), "address:port", tcp_endpoint, "E.g. \"127.0.0.1:8472\"; empty: none."),
+    bytes<C>("message_max", AT(node.zmq.message_bytes_max), 1 * KiB, 1 * GiB, "A peer that sends a larger frame is cut off."),
+    whole<C>("messages_max", AT(node.zmq.messages_max), 1, 1'000'000, "That wait per peer and direction."),
   }});
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
@@ -304,9 +323,10 @@ const Section<storage::StreamRule>& stream_section() {
     duration<R>("retention", AT(retention), 0s, 24h * 36500, "Records go when they are this old; 0s: never."),
     bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Disk for all streams of this rule together; 0 B: no quota."),
     choice<R>("on_full", AT(on_full),
-              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
-              "What happens when the quota is full: new records are refused, the oldest go, or new ones are dropped. What is lost stands in the loss ledger."),
-    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take what the hub does not have yet. If not, new records are refused instead."),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}, {"roll_up", OnFull::roll_up}},
+              "What happens when the quota is full: new records are refused, the oldest go, new ones are dropped, or the oldest are rolled up: "
+              "minimum, maximum, mean and count of every second are kept, then of every minute, then of every hour. What is lost stands in the loss ledger."),
+    flag<R>("drop_unsent", AT(drop_unsent), "Whether retention and quota may take, or roll up, what the hub does not have yet. If not, new records are refused instead."),
   }};
   // clang-format on
   return section;

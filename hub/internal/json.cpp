@@ -68,7 +68,8 @@ Status add_delta(json& out, const storage::OutboxItem& item) {
 }  // namespace
 
 json to_json(const NodeInfo& node) {
-  json watermarks = json::object(), losses = json::array();
+  json watermarks = json::object(), losses = json::array(), dropped = json::object();
+  for (const auto& [reason, d] : node.dropped) dropped[storage::to_string(reason)] = {{"entries", d.entries}, {"records", d.records}};
   for (const auto& w : node.watermarks) watermarks[storage::to_string(w.outbox_class)] = w.seq;
   for (const auto& l : node.losses) {
     losses.push_back({{"epoch", l.epoch}, {"class", storage::to_string(l.range.outbox_class)}, {"first_seq", l.range.first_seq},
@@ -77,7 +78,7 @@ json to_json(const NodeInfo& node) {
   return {{"node", node.node}, {"epoch", node.epoch}, {"epochs", node.epochs}, {"last_seen_ns", node.last_seen_ns},
           {"last_seen", format_time(node.last_seen_ns)}, {"backlog_bytes", node.backlog_bytes}, {"models", node.models},
           {"software", node.software}, {"records", node.records}, {"entries", node.entries}, {"duplicates", node.duplicates},
-          {"quarantined", node.quarantined}, {"lost", node.lost}, {"losses", losses}, {"watermarks", watermarks}};
+          {"quarantined", node.quarantined}, {"lost", node.lost}, {"losses", losses}, {"dropped", dropped}, {"watermarks", watermarks}};
 }
 
 json to_json(uint64_t epoch, const storage::OutboxItem& item, size_t& cells_max) {
@@ -90,7 +91,7 @@ json to_json(uint64_t epoch, const storage::OutboxItem& item, size_t& cells_max)
     case storage::EntryKind::label: status = add_label(out, item); break;
     case storage::EntryKind::model_delta: status = add_delta(out, item); break;
     case storage::EntryKind::model_event: out["text"] = item.payload.substr(0, 65536); break;
-    case storage::EntryKind::lost: break;
+    case storage::EntryKind::lost: out.update({{"last_seq", item.last_seq}, {"reason", storage::to_string(item.reason)}}); break;
   }
   if (!status.ok()) out.update({{"quarantined", true}, {"error", status.error().message}});
   return out;

@@ -65,14 +65,15 @@ std::pair<uint32_t, uint64_t> entry_position(std::string_view key) {
 
 std::string encode_node(const NodeRow& row) {
   const NodeInfo& i = row.info;
-  json losses = json::array(), epochs = json::array();
+  json losses = json::array(), epochs = json::array(), dropped = json::array();
+  for (const auto& [reason, d] : i.dropped) dropped.push_back({static_cast<int>(reason), d.entries, d.records});
   for (const LossRecord& l : i.losses) {
     losses.push_back({l.epoch, static_cast<int>(l.range.outbox_class), l.range.first_seq, l.range.last_seq, l.found_ns});
   }
   for (const auto& [epoch, ordinal] : row.ordinals) epochs.push_back({epoch, ordinal});
   return dump({{"node", i.node}, {"last_seen_ns", i.last_seen_ns}, {"backlog_bytes", i.backlog_bytes}, {"models", i.models},
                {"software", i.software}, {"records", i.records}, {"entries", i.entries}, {"duplicates", i.duplicates},
-               {"quarantined", i.quarantined}, {"lost", i.lost}, {"losses", losses}, {"current", row.current}, {"epochs", epochs}});
+               {"quarantined", i.quarantined}, {"lost", i.lost}, {"losses", losses}, {"current", row.current}, {"epochs", epochs}, {"dropped", dropped}});
 }
 
 Result<NodeRow> decode_node(std::string_view bytes) {
@@ -94,6 +95,9 @@ Result<NodeRow> decode_node(std::string_view bytes) {
                           {static_cast<storage::OutboxClass>(l.at(1).get<int>()), l.at(2).get<uint64_t>(), l.at(3).get<uint64_t>()},
                           l.at(4).get<int64_t>()});
     }
+    for (const json& d : in.value("dropped", json::array())) {
+      i.dropped[static_cast<storage::LossReason>(d.at(0).get<int>())] = {d.at(1).get<uint64_t>(), d.at(2).get<uint64_t>()};
+    }
     row.current = in.at("current").get<uint32_t>();
     for (const json& e : in.at("epochs")) row.ordinals[e.at(0).get<uint64_t>()] = e.at(1).get<uint32_t>();
     i.epochs = static_cast<uint32_t>(row.ordinals.size());
@@ -104,12 +108,15 @@ Result<NodeRow> decode_node(std::string_view bytes) {
 std::string encode_epoch(const EpochRow& row) {
   json watermarks = json::array();
   for (const auto& [outbox_class, seq] : row.watermarks) watermarks.push_back({static_cast<int>(outbox_class), seq});
-  return dump({{"epoch", row.epoch}, {"watermarks", watermarks}});
+  json chains = json::array();
+  for (const auto& [outbox_class, chain] : row.chains) chains.push_back({static_cast<int>(outbox_class), chain});
+  return dump({{"epoch", row.epoch}, {"watermarks", watermarks}, {"chains", chains}});
 }
 
 Result<EpochRow> decode_epoch(std::string_view bytes) {
   return parse<EpochRow>("an epoch", bytes, [](const json& in) {
-    EpochRow row{in.at("epoch").get<uint64_t>(), {}};
+    EpochRow row{in.at("epoch").get<uint64_t>(), {}, {}};
+    for (const json& c : in.value("chains", json::array())) row.chains[static_cast<storage::OutboxClass>(c.at(0).get<int>())] = c.at(1).get<uint64_t>();
     for (const json& w : in.at("watermarks")) {
       row.watermarks[static_cast<storage::OutboxClass>(w.at(0).get<int>())] = w.at(1).get<uint64_t>();
     }
@@ -125,7 +132,10 @@ std::string encode_entry(const storage::OutboxItem& item) {
   put(out, item.records, false);
   put(out, item.queued_ns, false);
   put(out, static_cast<uint32_t>(item.subject.size()), false);
-  return out.append(item.subject).append(item.payload);
+  out.append(item.subject);
+  if (item.kind != storage::EntryKind::lost) return out.append(item.payload);
+  put(out, item.last_seq, false);
+  return out.append(1, static_cast<char>(item.reason));
 }
 
 Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
@@ -139,6 +149,12 @@ Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
   item.queued_ns = get<int64_t>(bytes, 6, false);
   item.subject = bytes.substr(kEntryHeaderBytes, subject_bytes);
   item.payload = bytes.substr(kEntryHeaderBytes + subject_bytes);
+  if (item.kind == storage::EntryKind::lost) {
+    if (item.payload.size() != 9) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+    item.last_seq = get<uint64_t>(item.payload, 0, false);
+    item.reason = static_cast<storage::LossReason>(item.payload[8]);
+    item.payload.clear();
+  }
   return item;
 }
 

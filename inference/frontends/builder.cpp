@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "inference/frontends/internal/builder.h"
+#include "inference/frontends/internal/patterns.h"
 #include "inference/graph/internal/shapes.h"
 #include "inference/graph/reference.h"
 
@@ -48,6 +50,22 @@ int32_t axis_after(const graph::Quantization& q, const Shape& before, const Shap
   return -1;
 }
 
+// The shape after a permutation that moves nothing but dimensions of 1.
+std::optional<Shape> as_reshape(const Shape& shape, const std::vector<int64_t>& permutation) {
+  std::vector<bool> seen(shape.size());
+  Shape out;
+  int64_t last = -1;
+  for (int64_t axis : permutation) {
+    if (axis < 0 || static_cast<size_t>(axis) >= shape.size() || seen[static_cast<size_t>(axis)]) return std::nullopt;
+    seen[static_cast<size_t>(axis)] = true;
+    out.push_back(shape[static_cast<size_t>(axis)]);
+    if (out.back() == 1) continue;
+    if (axis < last) return std::nullopt;
+    last = axis;
+  }
+  return out.size() == shape.size() ? std::optional<Shape>(out) : std::nullopt;
+}
+
 }  // namespace
 
 std::string printable(std::string_view name) {
@@ -57,6 +75,23 @@ std::string printable(std::string_view name) {
     if (c < ' ' || c > '~' || c == '\'') c = '?';
   }
   return out;
+}
+
+Builder::Builder(std::string source, size_t source_bytes) {
+  constexpr size_t kFactor = 16, kAlways = size_t{1} << 24;
+  graph_.source = std::move(source);
+  bytes_left_ = kFactor * source_bytes + kAlways;
+}
+
+Status Builder::take(size_t bytes) {
+  if (bytes > bytes_left_) return fail(Code::exhausted, "the constants of the model grow far beyond its file");
+  bytes_left_ -= bytes;
+  return {};
+}
+
+const graph::Node* Builder::maker_of(ValueId id) const {
+  auto at = makers_.find(id);
+  return at == makers_.end() ? nullptr : &graph_.nodes[at->second];
 }
 
 ValueId Builder::input(std::string name, graph::ElementType type, Shape shape) {
@@ -74,13 +109,12 @@ Result<ValueId> Builder::add(const std::string& name, graph::Operation operation
   return outputs[0];
 }
 
-Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operation operation, std::vector<ValueId> inputs, size_t outputs) {
+Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operation operation, std::vector<ValueId> inputs,
+                                          size_t outputs) {
   if (graph_.nodes.size() >= graph::kNodesMax || graph_.values.size() + outputs > graph::kValuesMax) {
     return fail(Code::invalid, "the model has more than {} operations or {} values", graph::kNodesMax, graph::kValuesMax);
   }
-  auto failed = [&](const Error& error) {
-    return fail(error.code, "node '{}' ({}): {}", name, name_of(operation), error.message);
-  };
+  auto failed = [&](const Error& error) { return fail(error.code, "node '{}' ({}): {}", name, name_of(operation), error.message); };
   for (ValueId id : inputs) {
     if (id == graph::kNoValue || !is_constant(id)) continue;
     const graph::Value& value = graph_.value(id);
@@ -115,6 +149,7 @@ Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operat
     graph_.value(node.outputs[i]).shape = (*shapes)[i];
   }
   if (constant) {
+    for (ValueId id : node.outputs) SKERRY_TRY(take(static_cast<size_t>(graph::elements(shape(id))) * sizeof(float)));
     std::vector<graph::Array> arrays = graph::evaluate(graph_, node);
     for (size_t i = 0; i < outputs; ++i) {
       auto bytes = std::make_shared<std::vector<std::byte>>(arrays[i].data.size() * sizeof(float));
@@ -123,21 +158,47 @@ Result<std::vector<ValueId>> Builder::add(const std::string& name, graph::Operat
     }
     return node.outputs;
   }
+  for (ValueId id : node.outputs) makers_[id] = graph_.nodes.size();
   graph_.nodes.push_back(node);
   return node.outputs;
 }
 
+Result<ValueId> Builder::add_moving(const std::string& name, graph::Operation operation, std::vector<ValueId> inputs) {
+  SKERRY_ASSIGN(ValueId id, add(name, std::move(operation), inputs));
+  const graph::Value first = graph_.value(inputs[0]);
+  const bool per_tensor = first.quantization && first.quantization->scale.size() == 1 && first.type != graph::ElementType::i32;
+  for (ValueId other : inputs) {
+    if (!per_tensor || graph_.value(other).quantization != first.quantization || graph_.value(other).type != first.type) return id;
+  }
+  if (is_constant(id)) return id;
+  graph_.value(id).type = first.type;
+  graph_.value(id).quantization = first.quantization;
+  return id;
+}
+
+Result<ValueId> Builder::dequantized(ValueId id) {
+  const graph::Value value = graph_.value(id);
+  if (value.type == graph::ElementType::f32) return id;
+  SKERRY_TRY(take(static_cast<size_t>(graph::elements(value.shape)) * sizeof(float)));
+  return constant(value.name, value.shape, graph::real_values(value));
+}
+
 ValueId Builder::quantize(const std::string& name, ValueId x, graph::ElementType type, graph::Quantization quantization) {
   ValueId id = graph_.add_value({name, type, shape(x), std::move(quantization), nullptr});
+  makers_[id] = graph_.nodes.size();
   graph_.nodes.push_back({name, graph::Quantize{}, {x}, {id}});
   return id;
 }
 
 Result<ValueId> Builder::reshape(const std::string& name, ValueId x, Shape target) {
+  if (const graph::Node* maker = maker_of(x); maker != nullptr && std::holds_alternative<graph::Reshape>(maker->operation)) {
+    if (graph_.value(x).quantization == graph_.value(maker->inputs[0]).quantization) x = maker->inputs[0];
+  }
   if (shape(x) == target) return x;
-  if (!is_constant(x)) return add(name, graph::Reshape{std::move(target)}, {x});
+  if (!is_constant(x)) return add_moving(name, graph::Reshape{std::move(target)}, {x});
   graph::Value value = graph_.value(x);  // the bytes stay the same
-  if (graph::elements(value.shape) != graph::elements(target) || std::any_of(target.begin(), target.end(), [](int64_t d) { return d < 1; })) {
+  if (graph::elements(value.shape) != graph::elements(target) ||
+      std::any_of(target.begin(), target.end(), [](int64_t d) { return d < 1; })) {
     return fail(Code::invalid, "node '{}' (reshape): {} to {} does not fit", name, graph::to_string(value.shape), graph::to_string(target));
   }
   if (value.quantization && value.quantization->scale.size() > 1) {
@@ -149,8 +210,24 @@ Result<ValueId> Builder::reshape(const std::string& name, ValueId x, Shape targe
 }
 
 Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vector<int64_t> permutation) {
-  if (std::is_sorted(permutation.begin(), permutation.end()) && permutation.size() == shape(x).size()) return x;
-  if (!is_constant(x)) return add(name, graph::Transpose{std::move(permutation)}, {x});
+  const bool whole = permutation.size() == shape(x).size();
+  if (std::is_sorted(permutation.begin(), permutation.end()) && whole) return x;
+  if (!is_constant(x)) {
+    const graph::Node* maker = maker_of(x);
+    const auto* before = maker == nullptr ? nullptr : std::get_if<graph::Transpose>(&maker->operation);
+    if (whole && before != nullptr && graph_.value(x).quantization == graph_.value(maker->inputs[0]).quantization) {
+      std::vector<int64_t> both;
+      for (int64_t axis : permutation) {
+        SKERRY_ASSIGN(axis, normal_axis(axis, static_cast<int64_t>(permutation.size())));
+        both.push_back(before->permutation[static_cast<size_t>(axis)]);
+      }
+      return transpose(name, maker->inputs[0], std::move(both));
+    }
+    if (std::optional<Shape> same = as_reshape(shape(x), permutation)) return reshape(name, x, std::move(*same));
+    return add_moving(name, graph::Transpose{std::move(permutation)}, {x});
+  }
+  const std::pair key(x, permutation);
+  if (auto known = transposed_.find(key); known != transposed_.end()) return known->second;
   graph::Value value = graph_.value(x);
   std::vector<int64_t> sorted = permutation;
   std::sort(sorted.begin(), sorted.end());
@@ -165,9 +242,10 @@ Result<ValueId> Builder::transpose(const std::string& name, ValueId x, std::vect
     auto at = std::find(permutation.begin(), permutation.end(), static_cast<int64_t>(value.quantization->axis));
     value.quantization->axis = static_cast<int32_t>(at - permutation.begin());
   }
+  SKERRY_TRY(take(value.constant->size()));
   value.constant = transposed(value, permutation);
   value.shape = std::move(target);
-  return constant(std::move(value));
+  return transposed_[key] = constant(std::move(value));
 }
 
 Result<Shape> Builder::reshape_target(ValueId x, std::vector<int64_t> target) const {
@@ -203,6 +281,8 @@ Result<Shape> Builder::reshape_target(ValueId x, std::vector<int64_t> target) co
 }
 
 Result<graph::Graph> Builder::finish(std::vector<ValueId> outputs) {
+  graph_.outputs = outputs;
+  fuse_layer_norms(graph_);
   std::vector<bool> needed(graph_.values.size());
   for (ValueId id : outputs) needed[id] = true;
   std::vector<bool> kept(graph_.nodes.size());

@@ -11,20 +11,66 @@ using graph::ValueId;
 
 const std::map<std::string, OnnxConverter::Handler>& OnnxConverter::handlers() {
   using C = OnnxConverter;
-  static const std::map<std::string, Handler> table = {
-      {"Conv", &C::conv}, {"Gemm", &C::gemm}, {"MatMul", &C::matmul}, {"MaxPool", &C::pool}, {"AveragePool", &C::pool},
-      {"GlobalAveragePool", &C::global_pool}, {"GlobalMaxPool", &C::global_pool}, {"BatchNormalization", &C::batch_norm},
-      {"LayerNormalization", &C::layer_norm}, {"Softmax", &C::softmax}, {"LogSoftmax", &C::softmax}, {"GRU", &C::recurrent},
-      {"LSTM", &C::recurrent}, {"Relu", &C::activation}, {"LeakyRelu", &C::activation}, {"Elu", &C::activation},
-      {"Sigmoid", &C::activation}, {"HardSigmoid", &C::activation}, {"HardSwish", &C::activation}, {"Tanh", &C::activation},
-      {"Clip", &C::clip}, {"PRelu", &C::prelu}, {"Add", &C::binary}, {"Sub", &C::binary}, {"Mul", &C::binary}, {"Div", &C::binary},
-      {"Pow", &C::binary}, {"Min", &C::binary}, {"Max", &C::binary}, {"Sqrt", &C::unary}, {"Exp", &C::unary}, {"Log", &C::unary},
-      {"Neg", &C::unary}, {"Abs", &C::unary}, {"Reciprocal", &C::unary}, {"ReduceMean", &C::reduce}, {"ReduceSum", &C::reduce},
-      {"ReduceMax", &C::reduce}, {"Identity", &C::identity}, {"Dropout", &C::identity}, {"Cast", &C::cast}, {"Constant", &C::constant},
-      {"Shape", &C::shape_of}, {"ConstantOfShape", &C::constant_of_shape}, {"Reshape", &C::reshape}, {"Flatten", &C::flatten},
-      {"Squeeze", &C::squeeze}, {"Unsqueeze", &C::unsqueeze}, {"Transpose", &C::transpose}, {"Concat", &C::concat}, {"Slice", &C::slice},
-      {"Split", &C::split}, {"Gather", &C::gather}, {"Pad", &C::pad}, {"Expand", &C::expand}, {"QuantizeLinear", &C::quantize},
-      {"DequantizeLinear", &C::dequantize}, {"QLinearConv", &C::qlinear_conv}, {"QLinearMatMul", &C::qlinear_matmul}};
+  static const std::map<std::string, Handler> table = {{"Conv", &C::conv},
+                                                       {"Gemm", &C::gemm},
+                                                       {"MatMul", &C::matmul},
+                                                       {"MaxPool", &C::pool},
+                                                       {"AveragePool", &C::pool},
+                                                       {"GlobalAveragePool", &C::global_pool},
+                                                       {"GlobalMaxPool", &C::global_pool},
+                                                       {"BatchNormalization", &C::batch_norm},
+                                                       {"LayerNormalization", &C::layer_norm},
+                                                       {"Softmax", &C::softmax},
+                                                       {"LogSoftmax", &C::softmax},
+                                                       {"GRU", &C::recurrent},
+                                                       {"LSTM", &C::recurrent},
+                                                       {"Relu", &C::activation},
+                                                       {"LeakyRelu", &C::activation},
+                                                       {"Elu", &C::activation},
+                                                       {"Sigmoid", &C::activation},
+                                                       {"HardSigmoid", &C::activation},
+                                                       {"HardSwish", &C::activation},
+                                                       {"Tanh", &C::activation},
+                                                       {"Clip", &C::clip},
+                                                       {"PRelu", &C::prelu},
+                                                       {"Add", &C::binary},
+                                                       {"Sub", &C::binary},
+                                                       {"Mul", &C::binary},
+                                                       {"Div", &C::binary},
+                                                       {"Pow", &C::binary},
+                                                       {"Min", &C::binary},
+                                                       {"Max", &C::binary},
+                                                       {"Sqrt", &C::unary},
+                                                       {"Exp", &C::unary},
+                                                       {"Log", &C::unary},
+                                                       {"Neg", &C::unary},
+                                                       {"Abs", &C::unary},
+                                                       {"Reciprocal", &C::unary},
+                                                       {"Erf", &C::erf},
+                                                       {"ReduceMean", &C::reduce},
+                                                       {"ReduceSum", &C::reduce},
+                                                       {"ReduceMax", &C::reduce},
+                                                       {"Identity", &C::identity},
+                                                       {"Dropout", &C::identity},
+                                                       {"Cast", &C::cast},
+                                                       {"Constant", &C::constant},
+                                                       {"Shape", &C::shape_of},
+                                                       {"ConstantOfShape", &C::constant_of_shape},
+                                                       {"Reshape", &C::reshape},
+                                                       {"Flatten", &C::flatten},
+                                                       {"Squeeze", &C::squeeze},
+                                                       {"Unsqueeze", &C::unsqueeze},
+                                                       {"Transpose", &C::transpose},
+                                                       {"Concat", &C::concat},
+                                                       {"Slice", &C::slice},
+                                                       {"Split", &C::split},
+                                                       {"Gather", &C::gather},
+                                                       {"Pad", &C::pad},
+                                                       {"Expand", &C::expand},
+                                                       {"QuantizeLinear", &C::quantize},
+                                                       {"DequantizeLinear", &C::dequantize},
+                                                       {"QLinearConv", &C::qlinear_conv},
+                                                       {"QLinearMatMul", &C::qlinear_matmul}};
   return table;
 }
 
@@ -104,21 +150,15 @@ Status OnnxConverter::add(const OnnxNode& node, graph::Operation operation, std:
   return set(node, 0, id);
 }
 
-Status OnnxConverter::keep_grid(const OnnxNode& node, ValueId from, ValueId to) {
+Status OnnxConverter::set_moved(const OnnxNode& node, ValueId id) {
   SKERRY_ASSIGN(const Item* x, item(node, 0));
-  if (!x->stored || to == from) return set(node, 0, to, x->stored);
-  const graph::Value& source = builder_.graph().value(from);
-  if (!builder_.is_constant(to)) {
-    if (source.quantization->scale.size() > 1) return fail(Code::unavailable, "moves stored integers that are quantized per channel");
-    builder_.graph().value(to).type = source.type;
-    builder_.graph().value(to).quantization = source.quantization;
-  }
-  return set(node, 0, to, true);
+  if (x->stored && !builder_.graph().value(id).quantization) return fail(Code::unavailable, "moves stored integers of different grids");
+  return set(node, 0, id, x->stored);
 }
 
-Status OnnxConverter::add_moving(const OnnxNode& node, graph::Operation operation, ValueId x) {
-  SKERRY_ASSIGN(ValueId id, builder_.add(node.name, std::move(operation), {x}));
-  return keep_grid(node, x, id);
+Status OnnxConverter::add_moving(const OnnxNode& node, graph::Operation operation, std::vector<ValueId> inputs) {
+  SKERRY_ASSIGN(ValueId id, builder_.add_moving(node.name, std::move(operation), std::move(inputs)));
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::add_inputs(BatchRule rule) {
@@ -126,14 +166,16 @@ Status OnnxConverter::add_inputs(BatchRule rule) {
     graph::Shape shape = input.shape;
     if (rule == BatchRule::free && !shape.empty() && shape[0] == 1) shape[0] = -1;
     if (input.type != graph::ElementType::f32 && input.type != graph::ElementType::i8 && input.type != graph::ElementType::u8) {
-      return fail(Code::unavailable, "input '{}' is {}: float, int8 and uint8 inputs are supported", printable(input.name), to_string(input.type));
+      return fail(Code::unavailable, "input '{}' is {}: float, int8 and uint8 inputs are supported", printable(input.name),
+                  to_string(input.type));
     }
     if (items_.contains(input.name)) return fail(Code::invalid, "input '{}' is named twice", printable(input.name));
     if (std::find(shape.begin() + (shape.empty() ? 0 : 1), shape.end(), -1) != shape.end()) {
       return fail(Code::unavailable, "input '{}' has unknown dimensions {} beside the batch: fix them in the model", printable(input.name),
                   graph::to_string(shape));
     }
-    if (shape.size() > graph::kRankMax || graph::elements(shape) < 0) return fail(Code::invalid, "input '{}' is too large", printable(input.name));
+    if (shape.size() > graph::kRankMax || graph::elements(shape) < 0)
+      return fail(Code::invalid, "input '{}' is too large", printable(input.name));
     ValueId id = builder_.input(printable(input.name), input.type, shape);
     items_[input.name] = {id, std::nullopt, nullptr, input.type != graph::ElementType::f32};
     maker_[id] = "";  // nothing is folded into an input
@@ -159,8 +201,8 @@ Status OnnxConverter::convert_node(const OnnxNode& node) {
   auto handler = handlers().find(node.type);
   const bool standard = node.domain.empty() || node.domain == "ai.onnx";
   if (!standard || (handler == handlers().end() && ints_fold(node.type) == nullptr)) {
-    return fail(Code::unavailable, "operator {} (opset {}{}{}) of node '{}' is not supported", node.type, model_.opset, standard ? "" : ", domain ",
-                standard ? "" : node.domain, node.name);
+    return fail(Code::unavailable, "operator {} (opset {}{}{}) of node '{}' is not supported", node.type, model_.opset,
+                standard ? "" : ", domain ", standard ? "" : node.domain, node.name);
   }
   auto named = [&](const Error& error) {
     if (error.message.starts_with("node '" + node.name + "'")) return error;
@@ -201,14 +243,17 @@ Result<graph::Graph> OnnxConverter::convert(BatchRule rule) {
     for (const std::string& name : node.inputs) ++uses_[name];
   }
   for (const OnnxValue& output : model_.outputs) ++uses_[output.name];
-  for (const OnnxNode& node : model_.nodes) SKERRY_TRY(convert_node(node));
+  for (const OnnxNode& node : model_.nodes) {
+    if (!done_.contains(&node)) SKERRY_TRY(convert_node(node));
+  }
   SKERRY_ASSIGN(std::vector<ValueId> ids, outputs());
   return builder_.finish(std::move(ids));
 }
 
 Result<graph::Graph> from_onnx(std::span<const std::byte> file) {
   SKERRY_ASSIGN(OnnxModel model, parse_onnx(file));
-  const bool one = std::any_of(model.inputs.begin(), model.inputs.end(), [](const OnnxValue& v) { return !v.shape.empty() && v.shape[0] == 1; });
+  const bool one =
+      std::any_of(model.inputs.begin(), model.inputs.end(), [](const OnnxValue& v) { return !v.shape.empty() && v.shape[0] == 1; });
   if (one) {
     Result<graph::Graph> free = OnnxConverter(model).convert(BatchRule::free);
     if (free.ok()) return free;

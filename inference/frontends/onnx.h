@@ -1,7 +1,7 @@
-// ONNX files (opset 11 to 17, fp32 and quantized with QuantizeLinear/DequantizeLinear or QLinear operators) into graphs.
-// A batch of 1 in the file becomes an unknown batch where the model allows it. Shape calculations are folded; quantizations are kept.
-// Threads: any. On failure: invalid for damaged files, unavailable naming operator, node and opset for what is not supported. Memory stays within
-// a multiple of the file's size; constants come from the file alone, never from external data files.
+// ONNX files (opset 11 to 17, fp32 and quantized with QuantizeLinear/DequantizeLinear or QLinear operators) into graphs. A batch of 1 in
+// the file becomes an unknown batch where the model allows it. Shape calculations are folded; quantizations are kept.
+// Threads: any. On failure: invalid for damaged files, unavailable naming operator, node and opset for what is not supported. Memory stays
+// within a multiple of the file's size; constants come from the file alone, never from external data files.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "inference/frontends/internal/onnx_converter.h"
@@ -56,9 +57,9 @@ Status OnnxConverter::prelu(const OnnxNode& node) {
 }
 
 Status OnnxConverter::binary(const OnnxNode& node) {
-  static const std::map<std::string, Binary::Kind> kinds = {{"Add", Binary::Kind::add}, {"Sub", Binary::Kind::sub}, {"Mul", Binary::Kind::mul},
-                                                            {"Div", Binary::Kind::div}, {"Pow", Binary::Kind::pow}, {"Min", Binary::Kind::min},
-                                                            {"Max", Binary::Kind::max}};
+  static const std::map<std::string, Binary::Kind> kinds = {
+      {"Add", Binary::Kind::add}, {"Sub", Binary::Kind::sub}, {"Mul", Binary::Kind::mul}, {"Div", Binary::Kind::div},
+      {"Pow", Binary::Kind::pow}, {"Min", Binary::Kind::min}, {"Max", Binary::Kind::max}};
   SKERRY_ASSIGN(ValueId so_far, value(node, 0));
   if (node.inputs.size() == 1) return set(node, 0, so_far);
   for (size_t i = 1; i < node.inputs.size(); ++i) {
@@ -69,11 +70,62 @@ Status OnnxConverter::binary(const OnnxNode& node) {
 }
 
 Status OnnxConverter::unary(const OnnxNode& node) {
-  static const std::map<std::string, Unary::Kind> kinds = {{"Sqrt", Unary::Kind::sqrt}, {"Exp", Unary::Kind::exp}, {"Log", Unary::Kind::log},
-                                                           {"Neg", Unary::Kind::neg}, {"Abs", Unary::Kind::abs},
-                                                           {"Reciprocal", Unary::Kind::reciprocal}};
+  static const std::map<std::string, Unary::Kind> kinds = {{"Sqrt", Unary::Kind::sqrt}, {"Exp", Unary::Kind::exp},
+                                                           {"Log", Unary::Kind::log},   {"Neg", Unary::Kind::neg},
+                                                           {"Abs", Unary::Kind::abs},   {"Reciprocal", Unary::Kind::reciprocal}};
   SKERRY_ASSIGN(ValueId x, value(node, 0));
   return add(node, Unary{kinds.at(node.type)}, {x});
+}
+
+const OnnxNode* OnnxConverter::only_user(const std::string& name, const std::string& type) const {
+  auto count = uses_.find(name);
+  if (count == uses_.end() || count->second != 1) return nullptr;
+  for (const OnnxNode& node : model_.nodes) {
+    if (node.type == type && node.inputs.size() == 2 && node.outputs.size() == 1 && (node.inputs[0] == name || node.inputs[1] == name))
+      return &node;
+  }
+  return nullptr;
+}
+
+const OnnxNode* OnnxConverter::maker(const std::string& name, const std::string& type) const {
+  for (const OnnxNode& node : model_.nodes) {
+    if (node.type == type && node.inputs.size() == 2 && node.outputs.size() == 1 && node.outputs[0] == name) return &node;
+  }
+  return nullptr;
+}
+
+std::optional<float> OnnxConverter::other_number(const OnnxNode& node, const std::string& name) {
+  const size_t other = node.inputs[0] == name ? 1 : 0;
+  Result<std::vector<float>> numbers = known_reals(node, other);
+  return numbers.ok() && numbers->size() == 1 ? std::optional<float>((*numbers)[0]) : std::nullopt;
+}
+
+// As part of x / 2 (1 + erf(x / sqrt 2)), which is how exporters write gelu (Hendrycks and Gimpel 2016) before opset 20.
+Status OnnxConverter::erf(const OnnxNode& node) {
+  auto near = [](std::optional<float> number, double wanted) { return number && std::abs(*number - wanted) < 1e-3; };
+  const Error other = fail(Code::unavailable, "is supported as part of gelu only");
+  if (!has(node, 0) || node.outputs.empty()) return other;
+  const OnnxNode* scaled = maker(node.inputs[0], "Div");
+  if (scaled == nullptr) scaled = maker(node.inputs[0], "Mul");
+  if (scaled == nullptr) return other;
+  const std::string& x = scaled->inputs[0];
+  if (!near(other_number(*scaled, x), scaled->type == "Div" ? 1.41421356 : 0.70710678)) return other;
+  const OnnxNode* plus = only_user(node.outputs[0], "Add");
+  if (plus == nullptr || !near(other_number(*plus, node.outputs[0]), 1)) return other;
+  const OnnxNode* product = only_user(plus->outputs[0], "Mul");
+  if (product == nullptr) return other;
+  const std::string& factor = product->inputs[product->inputs[0] == plus->outputs[0] ? 1 : 0];
+  const OnnxNode* last = product;
+  if (factor == x) {
+    last = only_user(product->outputs[0], "Mul");
+    if (last == nullptr || !near(other_number(*last, product->outputs[0]), 0.5)) return other;
+  } else {
+    const OnnxNode* half = maker(factor, "Mul");
+    if (half == nullptr || (half->inputs[0] != x && half->inputs[1] != x) || !near(other_number(*half, x), 0.5)) return other;
+  }
+  SKERRY_ASSIGN(ValueId from, value(*scaled, 0));
+  done_.insert({plus, product, last});
+  return add(*last, graph::Activate{{Activation::gelu}}, {from});
 }
 
 Status OnnxConverter::reduce(const OnnxNode& node) {

@@ -1,4 +1,5 @@
-// Shape calculations: what exporters write to find out sizes, calculated here and now on small integer tensors. kBatch goes through untouched.
+// Shape calculations: what exporters write to find out sizes, calculated here and now on small integer tensors. kBatch goes through
+// untouched.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -16,7 +17,8 @@ using graph::Shape;
 Result<int64_t> size_of(const Shape& shape) {
   int64_t count = 1;
   for (int64_t d : shape) {
-    if (d < 0 || d > kIntsMax || (count *= d) > kIntsMax) return fail(Code::unavailable, "calculates with {} integers", graph::to_string(shape));
+    if (d < 0 || d > kIntsMax || (count *= d) > kIntsMax)
+      return fail(Code::unavailable, "calculates with {} integers", graph::to_string(shape));
   }
   return count;
 }
@@ -93,7 +95,8 @@ Result<Ints> arithmetic(const OnnxNode& node, const Operands& in) {
   SKERRY_ASSIGN(out.shape, broadcast(a->shape, b->shape));
   SKERRY_ASSIGN(int64_t count, size_of(out.shape));
   for (int64_t i = 0; i < count; ++i) {
-    SKERRY_ASSIGN(int64_t value, calculated(node.type, a->data[broadcast_at(i, out.shape, a->shape)], b->data[broadcast_at(i, out.shape, b->shape)]));
+    SKERRY_ASSIGN(int64_t value,
+                  calculated(node.type, a->data[broadcast_at(i, out.shape, a->shape)], b->data[broadcast_at(i, out.shape, b->shape)]));
     out.data.push_back(value);
   }
   return out;
@@ -174,7 +177,8 @@ Result<Ints> reshape(const OnnxNode&, const Operands& in) {
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && i < x->shape.size()) shape[i] = x->shape[i];
     if (shape[i] == -1) ++wildcards;
-    if (shape[i] < -1 || shape[i] > kIntsMax || (shape[i] != -1 && (known *= shape[i]) > kIntsMax)) return fail(Code::invalid, "reshapes to {}", graph::to_string(shape));
+    if (shape[i] < -1 || shape[i] > kIntsMax || (shape[i] != -1 && (known *= shape[i]) > kIntsMax))
+      return fail(Code::invalid, "reshapes to {}", graph::to_string(shape));
   }
   const int64_t have = static_cast<int64_t>(x->data.size());
   if (wildcards > 1 || (wildcards == 0 && known != have) || (wildcards == 1 && (known == 0 || have % known != 0))) {
@@ -218,13 +222,16 @@ Result<Ints> slice(const OnnxNode& node, const Operands& in) {
   SKERRY_ASSIGN(const Ints* ends, operand(in, 2));
   SKERRY_ASSIGN(std::vector<int64_t> axes, list(node, in, 3, "axes"));
   SKERRY_ASSIGN(std::vector<int64_t> steps, list(node, in, 4, "steps"));
-  if (begins->data.size() != 1 || ends->data.size() != 1 || x->shape.empty()) return fail(Code::unavailable, "slices integers on several axes");
+  if (begins->data.size() != 1 || ends->data.size() != 1 || x->shape.empty())
+    return fail(Code::unavailable, "slices integers on several axes");
   SKERRY_ASSIGN(int64_t axis, normal_axis(axes.empty() ? 0 : axes[0], static_cast<int64_t>(x->shape.size())));
   if (axis != 0) return fail(Code::unavailable, "slices integers on axis {}", axis);
   const int64_t length = x->shape[0], row = length == 0 ? 0 : static_cast<int64_t>(x->data.size()) / length;
   const int64_t step = steps.empty() ? 1 : steps[0];
   if (step == 0 || step < -kIntsMax || step > kIntsMax) return fail(Code::invalid, "has a step of {}", step);
-  auto place = [&](int64_t at, int64_t low, int64_t high) { return std::clamp<int64_t>(at < 0 ? std::max(at, -length - 1) + length : at, low, high); };
+  auto place = [&](int64_t at, int64_t low, int64_t high) {
+    return std::clamp<int64_t>(at < 0 ? std::max(at, -length - 1) + length : at, low, high);
+  };
   const int64_t begin = step > 0 ? place(begins->data[0], 0, length) : place(begins->data[0], 0, length - 1);
   const int64_t end = step > 0 ? place(ends->data[0], 0, length) : place(ends->data[0], -1, length - 1);
   Ints out{x->shape, {}};
@@ -240,7 +247,8 @@ Result<Ints> transpose(const OnnxNode& node, const Operands& in) {
   SKERRY_ASSIGN(const Ints* x, operand(in, 0));
   if (x->shape.size() < 2) return *x;
   const std::vector<int64_t> permutation = node.integers("perm", {1, 0});
-  if (x->shape.size() != 2 || permutation != std::vector<int64_t>{1, 0}) return fail(Code::unavailable, "turns integers of {}", graph::to_string(x->shape));
+  if (x->shape.size() != 2 || permutation != std::vector<int64_t>{1, 0})
+    return fail(Code::unavailable, "turns integers of {}", graph::to_string(x->shape));
   Ints out{{x->shape[1], x->shape[0]}, {}};
   for (int64_t column = 0; column < x->shape[1]; ++column) {
     for (int64_t row = 0; row < x->shape[0]; ++row) out.data.push_back(x->data[static_cast<size_t>(row * x->shape[1] + column)]);
@@ -265,7 +273,8 @@ Result<Ints> range(const OnnxNode&, const Operands& in) {
     if (x->data.size() != 1 || x->data[0] == kBatch) return fail(Code::unavailable, "counts to what is not a number");
     given[i] = x->data[0];
   }
-  if (given[2] < 1 || given[1] > kIntsMax || given[0] < -kIntsMax) return fail(Code::unavailable, "counts from {} to {} by {}", given[0], given[1], given[2]);
+  if (given[2] < 1 || given[1] > kIntsMax || given[0] < -kIntsMax)
+    return fail(Code::unavailable, "counts from {} to {} by {}", given[0], given[1], given[2]);
   Ints out;
   for (int64_t i = given[0]; i < given[1]; i += given[2]) out.data.push_back(i);
   out.shape = {static_cast<int64_t>(out.data.size())};
@@ -276,10 +285,11 @@ Result<Ints> range(const OnnxNode&, const Operands& in) {
 
 IntsFold ints_fold(const std::string& type) {
   static const std::map<std::string, IntsFold> folds = {
-      {"Add", arithmetic}, {"Sub", arithmetic}, {"Mul", arithmetic}, {"Div", arithmetic}, {"Min", arithmetic}, {"Max", arithmetic},
-      {"Equal", arithmetic}, {"Where", where}, {"Expand", expand}, {"Cast", same}, {"Identity", same}, {"Floor", same}, {"Ceil", same},
-      {"Neg", negated}, {"Gather", gather}, {"Concat", concat}, {"Reshape", reshape}, {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze},
-      {"Slice", slice}, {"Transpose", transpose}, {"ReduceProd", product}, {"Range", range}};
+      {"Add", arithmetic},      {"Sub", arithmetic},     {"Mul", arithmetic},  {"Div", arithmetic},      {"Min", arithmetic},
+      {"Max", arithmetic},      {"Equal", arithmetic},   {"Where", where},     {"Expand", expand},       {"Cast", same},
+      {"Identity", same},       {"Floor", same},         {"Ceil", same},       {"Neg", negated},         {"Gather", gather},
+      {"Concat", concat},       {"Reshape", reshape},    {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}, {"Slice", slice},
+      {"Transpose", transpose}, {"ReduceProd", product}, {"Range", range}};
   auto at = folds.find(type);
   return at == folds.end() ? nullptr : at->second;
 }

@@ -81,16 +81,24 @@ Status OnnxConverter::pool(const OnnxNode& node) {
   SKERRY_ASSIGN(ValueId x, value(node, 0));
   const bool max = node.type == "MaxPool";
   SKERRY_ASSIGN(WindowSpec spec, window(node, x, node.integers("kernel_shape")));
-  if (std::any_of(spec.dilations.begin(), spec.dilations.end(), [](int64_t d) { return d != 1; })) return fail(Code::unavailable, "is dilated");
-  if (node.outputs.size() > 1 && !node.outputs[1].empty() && uses_.contains(node.outputs[1])) return fail(Code::unavailable, "gives indices");
+  if (std::any_of(spec.dilations.begin(), spec.dilations.end(), [](int64_t d) { return d != 1; }))
+    return fail(Code::unavailable, "is dilated");
+  if (node.outputs.size() > 1 && !node.outputs[1].empty() && uses_.contains(node.outputs[1]))
+    return fail(Code::unavailable, "gives indices");
   const bool counted = node.integer("count_include_pad", 0) != 0;
   if (node.integer("ceil_mode", 0) != 0) {
     const std::vector<int64_t> before = spec.pads_end;
     SKERRY_TRY(pad_for_ceil(spec, builder_.shape(x)));
-    if (!max && counted && spec.pads_end != before) return fail(Code::unavailable, "counts padding in windows that ceil_mode lets reach beyond it");
+    if (!max && counted && spec.pads_end != before)
+      return fail(Code::unavailable, "counts padding in windows that ceil_mode lets reach beyond it");
   }
-  graph::Pool op{max ? graph::Pool::Kind::max : graph::Pool::Kind::average, spec.kernel, spec.strides, spec.pads_begin, spec.pads_end, !max && counted};
-  return max ? add_moving(node, op, x) : add(node, op, {x});
+  graph::Pool op{max ? graph::Pool::Kind::max : graph::Pool::Kind::average,
+                 spec.kernel,
+                 spec.strides,
+                 spec.pads_begin,
+                 spec.pads_end,
+                 !max && counted};
+  return max ? add_moving(node, op, {x}) : add(node, op, {x});
 }
 
 Status OnnxConverter::global_pool(const OnnxNode& node) {
@@ -147,7 +155,8 @@ Status OnnxConverter::recurrent(const OnnxNode& node) {
   if (node.has("activations")) {
     std::vector<std::string> usual;
     for (size_t i = 0; i < directions_of_text; ++i) {
-      usual.insert(usual.end(), lstm ? std::initializer_list<std::string>{"Sigmoid", "Tanh", "Tanh"} : std::initializer_list<std::string>{"Sigmoid", "Tanh"});
+      usual.insert(usual.end(), lstm ? std::initializer_list<std::string>{"Sigmoid", "Tanh", "Tanh"}
+                                     : std::initializer_list<std::string>{"Sigmoid", "Tanh"});
     }
     if (node.attributes.at("activations").strings != usual) return fail(Code::unavailable, "has other activations than Sigmoid and Tanh");
   }

@@ -14,8 +14,8 @@
 namespace skerry::inference::frontends {
 namespace {
 
-using google::protobuf::io::CodedInputStream;
 using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
 
 constexpr size_t kFileBytesMax = size_t{1} << 30;
 constexpr size_t kPartsMax = 1 << 20;  // messages and texts: each costs a few hundred bytes of memory, however short it is in the file
@@ -69,18 +69,36 @@ graph::Bytes copied(const std::string& raw) {
 }
 
 // TensorProto.DataType of the specification.
-enum OnnxType { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kString = 8, kBool = 9, kFloat16 = 10, kDouble = 11, kBfloat16 = 16 };
+enum OnnxType {
+  kFloat = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kInt32 = 6,
+  kInt64 = 7,
+  kString = 8,
+  kBool = 9,
+  kFloat16 = 10,
+  kDouble = 11,
+  kBfloat16 = 16
+};
 
 Result<graph::ElementType> element_type(int type) {
   switch (type) {
     case kFloat:
-    case kDouble: return graph::ElementType::f32;
-    case kUint8: return graph::ElementType::u8;
-    case kInt8: return graph::ElementType::i8;
-    case kInt32: return graph::ElementType::i32;
-    case kInt64: return graph::ElementType::i64;
-    case kBool: return graph::ElementType::boolean;
-    default: return fail(Code::unavailable, "has the data type {}; float, double, int8, uint8, int32, int64 and bool are supported", type);
+    case kDouble:
+      return graph::ElementType::f32;
+    case kUint8:
+      return graph::ElementType::u8;
+    case kInt8:
+      return graph::ElementType::i8;
+    case kInt32:
+      return graph::ElementType::i32;
+    case kInt64:
+      return graph::ElementType::i64;
+    case kBool:
+      return graph::ElementType::boolean;
+    default:
+      return fail(Code::unavailable, "has the data type {}; float, double, int8, uint8, int32, int64 and bool are supported", type);
   }
 }
 
@@ -98,12 +116,18 @@ graph::Bytes narrowed(const std::string& raw) {
 graph::Bytes data_of(const onnx_ir::TensorProto& tensor) {
   if (!tensor.raw_data().empty()) return tensor.data_type() == kDouble ? narrowed(tensor.raw_data()) : copied(tensor.raw_data());
   switch (tensor.data_type()) {
-    case kFloat: return packed<float>(tensor.float_data());
-    case kDouble: return packed<float>(tensor.double_data());
-    case kInt64: return packed<int64_t>(tensor.int64_data());
-    case kInt32: return packed<int32_t>(tensor.int32_data());
-    case kInt8: return packed<int8_t>(tensor.int32_data());
-    default: return packed<uint8_t>(tensor.int32_data());
+    case kFloat:
+      return packed<float>(tensor.float_data());
+    case kDouble:
+      return packed<float>(tensor.double_data());
+    case kInt64:
+      return packed<int64_t>(tensor.int64_data());
+    case kInt32:
+      return packed<int32_t>(tensor.int32_data());
+    case kInt8:
+      return packed<int8_t>(tensor.int32_data());
+    default:
+      return packed<uint8_t>(tensor.int32_data());
   }
 }
 
@@ -170,7 +194,8 @@ Result<int64_t> opset_of(const onnx_ir::ModelProto& model) {
   for (const onnx_ir::OperatorSetIdProto& set : model.opset_import()) {
     if (!set.domain().empty() && set.domain() != "ai.onnx") continue;
     if (set.version() < 11 || set.version() > 17) {
-      return fail(Code::unavailable, "the model uses ONNX opset {}; 11 to 17 are supported: convert it with onnx.version_converter", set.version());
+      return fail(Code::unavailable, "the model uses ONNX opset {}; 11 to 17 are supported: convert it with onnx.version_converter",
+                  set.version());
     }
     return set.version();
   }
@@ -249,8 +274,11 @@ Result<OnnxModel> parse_onnx(std::span<const std::byte> file) {
     return fail(Code::invalid, "this is no ONNX file, it is cut off, or it has more than {} parts", kPartsMax);
   }
   onnx_ir::ModelProto model;
-  if (!model.ParseFromArray(file.data(), static_cast<int>(file.size()))) return fail(Code::invalid, "this is no ONNX file, or it is damaged");
-  return model_of(model);
+  if (!model.ParseFromArray(file.data(), static_cast<int>(file.size())))
+    return fail(Code::invalid, "this is no ONNX file, or it is damaged");
+  SKERRY_ASSIGN(OnnxModel plain, model_of(model));
+  plain.file_bytes = file.size();
+  return plain;
 }
 
 }  // namespace skerry::inference::frontends

@@ -51,7 +51,8 @@ Status check_grid(const Quantization& q, const graph::Shape& shape) {
     if (!(scale > 0) || !std::isfinite(scale)) return fail(Code::invalid, "has a scale of {}", scale);
   }
   if (q.scale.size() == 1) return {};
-  const bool fits = q.axis >= 0 && static_cast<size_t>(q.axis) < shape.size() && shape[static_cast<size_t>(q.axis)] == static_cast<int64_t>(q.scale.size());
+  const bool fits = q.axis >= 0 && static_cast<size_t>(q.axis) < shape.size() &&
+                    shape[static_cast<size_t>(q.axis)] == static_cast<int64_t>(q.scale.size());
   return fits ? Status() : Status(fail(Code::invalid, "has {} scales on axis {} of {}", q.scale.size(), q.axis, graph::to_string(shape)));
 }
 
@@ -62,7 +63,8 @@ Status OnnxConverter::quantize(const OnnxNode& node) {
   SKERRY_ASSIGN(ValueId x, value(node, 0));
   ElementType type = ElementType::u8;
   SKERRY_ASSIGN(Quantization q, quantization(node, 1, 2, &type));
-  if (type != ElementType::i8 && type != ElementType::u8) return fail(Code::unavailable, "quantizes to {}: int8 and uint8 are supported", to_string(type));
+  if (type != ElementType::i8 && type != ElementType::u8)
+    return fail(Code::unavailable, "quantizes to {}: int8 and uint8 are supported", to_string(type));
   if (q.scale.size() > 1) {
     SKERRY_ASSIGN(int64_t axis, normal_axis(node.integer("axis", 1), builder_.rank(x)));
     q.axis = static_cast<int32_t>(axis);
@@ -127,7 +129,8 @@ Status OnnxConverter::qlinear_conv(const OnnxNode& node) {
   ValueId bias = kNoValue;
   if (has(node, 8)) {
     SKERRY_ASSIGN(const Item* found, item(node, 8));
-    if (found->tensor == nullptr || found->tensor->type != ElementType::i32) return fail(Code::unavailable, "has a bias that is no int32 constant");
+    if (found->tensor == nullptr || found->tensor->type != ElementType::i32)
+      return fail(Code::unavailable, "has a bias that is no int32 constant");
     Quantization q = *builder_.graph().value(weights).quantization;
     for (float& scale : q.scale) scale *= builder_.graph().value(x).quantization->scale[0];
     q.zero_point.assign(q.scale.size(), 0);

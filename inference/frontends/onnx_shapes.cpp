@@ -59,7 +59,7 @@ Status OnnxConverter::reshape(const OnnxNode& node) {
     if (wildcard != target.end()) *wildcard = graph::elements(from) / graph::elements(target);
   }
   SKERRY_ASSIGN(ValueId id, builder_.reshape(node.name, x, std::move(target)));
-  return keep_grid(node, x, id);
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::flatten(const OnnxNode& node) {
@@ -80,7 +80,7 @@ Status OnnxConverter::flatten(const OnnxNode& node) {
     if (unknown[side]) target[side] = -1;
   }
   SKERRY_ASSIGN(ValueId id, builder_.reshape(node.name, x, std::move(target)));
-  return keep_grid(node, x, id);
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::squeeze(const OnnxNode& node) {
@@ -97,7 +97,7 @@ Status OnnxConverter::squeeze(const OnnxNode& node) {
     if (!named && (from[i] != 1 || !axes.empty())) target.push_back(from[i]);
   }
   SKERRY_ASSIGN(ValueId id, builder_.reshape(node.name, x, std::move(target)));
-  return keep_grid(node, x, id);
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::unsqueeze(const OnnxNode& node) {
@@ -113,7 +113,7 @@ Status OnnxConverter::unsqueeze(const OnnxNode& node) {
   Shape target = builder_.shape(x);
   for (int64_t axis : axes) target.insert(target.begin() + axis, 1);
   SKERRY_ASSIGN(ValueId id, builder_.reshape(node.name, x, std::move(target)));
-  return keep_grid(node, x, id);
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::transpose(const OnnxNode& node) {
@@ -123,22 +123,17 @@ Status OnnxConverter::transpose(const OnnxNode& node) {
     for (int64_t axis = builder_.rank(x); axis-- > 0;) permutation.push_back(axis);
   }
   SKERRY_ASSIGN(ValueId id, builder_.transpose(node.name, x, std::move(permutation)));
-  return keep_grid(node, x, id);
+  return set_moved(node, id);
 }
 
 Status OnnxConverter::concat(const OnnxNode& node) {
   std::vector<ValueId> inputs;
-  bool same_grid = true;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     SKERRY_ASSIGN(ValueId id, value(node, i));
     inputs.push_back(id);
-    same_grid = same_grid && builder_.graph().value(id).quantization == builder_.graph().value(inputs[0]).quantization;
   }
   if (inputs.empty()) return fail(Code::invalid, "has no inputs");
-  SKERRY_ASSIGN(const Item* first, item(node, 0));
-  if (first->stored && !same_grid) return fail(Code::unavailable, "joins stored integers of different grids");
-  SKERRY_ASSIGN(ValueId id, builder_.add(node.name, graph::Concat{node.integer("axis", 0)}, inputs));
-  return keep_grid(node, inputs[0], id);
+  return add_moving(node, graph::Concat{node.integer("axis", 0)}, std::move(inputs));
 }
 
 Status OnnxConverter::slice(const OnnxNode& node) {
@@ -151,7 +146,7 @@ Status OnnxConverter::slice(const OnnxNode& node) {
     for (size_t i = 0; i < begin.size(); ++i) axes.push_back(static_cast<int64_t>(i));
   }
   if (step.empty()) step.assign(begin.size(), 1);
-  return add_moving(node, graph::Slice{axes, begin, end, step}, x);
+  return add_moving(node, graph::Slice{axes, begin, end, step}, {x});
 }
 
 Status OnnxConverter::split(const OnnxNode& node) {
@@ -182,7 +177,8 @@ Status OnnxConverter::gather(const OnnxNode& node) {
   const size_t index_rank = known_ints(node, 1)->shape.size(), at = static_cast<size_t>(axis);
   constexpr size_t kIndicesMax = 64;
   if (index_rank > 1 || indices.empty() || indices.size() > kIndicesMax) {
-    return fail(Code::unavailable, "takes {} indices of {} dimensions: up to {} in a row are supported", indices.size(), index_rank, kIndicesMax);
+    return fail(Code::unavailable, "takes {} indices of {} dimensions: up to {} in a row are supported", indices.size(), index_rank,
+                kIndicesMax);
   }
   const int64_t length = builder_.shape(x)[at];
   if (length == -1) return fail(Code::unavailable, "picks from the batch");
@@ -218,7 +214,7 @@ Status OnnxConverter::pad(const OnnxNode& node) {
   }
   const size_t rank = builder_.shape(x).size();
   if (pads.size() != 2 * rank) return fail(Code::invalid, "has {} paddings for {} dimensions", pads.size(), rank);
-  if (std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; })) return keep_grid(node, x, x);
+  if (std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; })) return set_moved(node, x);
   if (std::any_of(pads.begin(), pads.end(), [](int64_t p) { return p < 0; })) return fail(Code::unavailable, "crops (negative paddings)");
   op.begin.assign(pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(rank));
   op.end.assign(pads.begin() + static_cast<std::ptrdiff_t>(rank), pads.end());
@@ -234,7 +230,8 @@ Status OnnxConverter::expand(const OnnxNode& node) {
   for (size_t i = 0; i < target.size(); ++i) {
     const int64_t have = from[from.size() - target.size() + i];
     const bool repeats_over_batch = target[i] == kBatch && (have == 1 || have == -1);
-    if (target[i] != 1 && target[i] != have && !repeats_over_batch) return fail(Code::unavailable, "repeats {} ({})", graph::to_string(from), target[i]);
+    if (target[i] != 1 && target[i] != have && !repeats_over_batch)
+      return fail(Code::unavailable, "repeats {} ({})", graph::to_string(from), target[i]);
   }
   return set(node, 0, x);
 }

@@ -323,9 +323,13 @@ Result<Reference> Reference::open(Graph graph) {
       if (id != kNoValue) used[id] = true;
     }
   }
+  int64_t numbers = 0;
   for (size_t id = 0; id < graph.values.size(); ++id) {
     const Value& value = graph.values[id];
-    if (value.is_constant() && used[id]) reference.constants_[id] = {value.shape, real_values(value)};
+    if (!value.is_constant() || !used[id]) continue;
+    numbers += elements(value.shape);
+    if (numbers > kLiveElementsMax) return fail(Code::exhausted, "the constants of the graph are more than {} numbers", kLiveElementsMax);
+    reference.constants_[id] = {value.shape, real_values(value)};
   }
   reference.last_use_ = last_uses(graph);
   reference.graph_ = std::move(graph);

@@ -219,6 +219,8 @@ Status Executor::run(int64_t batch, const float* const* inputs, float* const* ou
   return {};
 }
 
+std::string Executor::instruction_set() { return plan::instruction_set(); }
+
 uint64_t Executor::arena_bytes(int64_t batch) const {
   std::lock_guard lock(state_->mutex);
   auto found = state_->by_batch.find(batch);

@@ -37,6 +37,7 @@ class Executor {
   static Result<std::shared_ptr<const Executor>> make(Plan plan, const ExecutorOptions& options = {});
   ~Executor();
 
+  static std::string instruction_set();  // what of this processor is used: "avx512_core_vnni"
   const Plan& plan() const { return plan_; }
   // Row-major f32 of `batch` samples, one pointer per input and output of the plan. Error: invalid (batch), internal, exhausted.
   Status run(int64_t batch, const float* const* inputs, float* const* outputs) const;

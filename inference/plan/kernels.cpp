@@ -196,7 +196,7 @@ Kernel dequantize(const Plan& plan, const Step& step, int64_t batch) {
 
 // One output pixel: all channels of a window, combined into sums of another type.
 template <typename T, typename Sum, typename Combine>
-int64_t pool_pixel(const T* x, const Image& image, const Window& w, int64_t oh, int64_t ow, Sum* sums, Combine combine) {
+int64_t pool_pixel(const T* __restrict x, const Image& image, const Window& w, int64_t oh, int64_t ow, Sum* __restrict sums, Combine combine) {
   const int64_t h0 = std::max<int64_t>(oh * w.stride_h - w.top, 0), h1 = std::min(oh * w.stride_h - w.top + w.kh, image.h);
   const int64_t w0 = std::max<int64_t>(ow * w.stride_w - w.left, 0), w1 = std::min(ow * w.stride_w - w.left + w.kw, image.w);
   bool first = true;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "learning/worker/compile_command.h"
 #include "learning/worker/run.h"
 
 namespace {
@@ -19,6 +20,7 @@ constexpr const char* kHelp = R"(skerry-worker - trains, quantizes and judges on
 
   skerry-worker run FOLDER     do the job in FOLDER; its result appears as FOLDER/result
   skerry-worker check FOLDER   verify that parent + delta gives the candidate bit for bit
+  skerry-worker compile SOURCE an int8 plan from a package, .onnx, .tflite or .pt; compile --help explains
   skerry-worker --version
 
 A job folder is written by skerryd, and can be read and repeated by hand:
@@ -62,6 +64,13 @@ int work(const std::string& verb, const std::filesystem::path& folder) {
   return 0;
 }
 
+int compile(const std::vector<std::string>& words) {
+  skerry::Result<std::string> report_text = skerry::learning::worker::compile_command(words);
+  if (!report_text.ok()) return report(report_text.error());
+  std::fputs(report_text->c_str(), stdout);
+  return 0;
+}
+
 // The thread pools read these when they are loaded, before main(). Threads that spin while they wait would burn the time that a
 // lowest-priority process is not even given; on a busy machine a job was seen to crawl. So they are set, and the program starts anew.
 void settle_thread_pools(char** argv) {
@@ -83,13 +92,18 @@ int main(int argc, char** argv) {
     std::printf("skerry-worker %s\n", SKERRY_VERSION);
     return 0;
   }
-  if (words.size() != 2 || (words[0] != "run" && words[0] != "check")) {
-    std::fputs("skerry-worker: say 'run FOLDER' or 'check FOLDER'; --help explains\n", stderr);
+  const bool compiles = !words.empty() && words[0] == "compile";
+  if (!compiles && (words.size() != 2 || (words[0] != "run" && words[0] != "check"))) {
+    std::fputs("skerry-worker: say 'run FOLDER', 'check FOLDER' or 'compile SOURCE'; --help explains\n", stderr);
     return 2;
+  }
+  if (compiles && words.size() == 2 && words[1] == "--help") {
+    std::fputs(skerry::learning::worker::kCompileHelp, stdout);
+    return 0;
   }
   settle_thread_pools(argv);
   try {
-    return work(words[0], words[1]);
+    return compiles ? compile({words.begin() + 1, words.end()}) : work(words[0], words[1]);
   } catch (const std::bad_alloc&) {
     std::fputs("skerry-worker: out of memory; raise learning.job_memory, or keep fewer examples\n", stderr);
     return 4;

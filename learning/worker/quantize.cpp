@@ -13,6 +13,8 @@
 #include <new>
 #include <sstream>
 
+#include "inference/package.h"
+#include "learning/worker/plan_artefact.h"
 #include "learning/worker/tensors.h"
 
 namespace skerry::learning::worker {
@@ -153,6 +155,7 @@ Result<std::string> quantize(const std::string& model, const ExampleSet& calibra
 }
 
 Result<Evaluation> evaluate(const std::filesystem::path& model, const std::string& engine, const ExampleSet& examples) {
+  if (model.filename() == inference::kPlanFile) return evaluate_plan(model, examples);
   try {
     torch::jit::setGraphExecutorOptimize(false);
     return evaluate_model(model, engine, examples);

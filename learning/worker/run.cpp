@@ -12,7 +12,9 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "inference/features.h"
 #include "learning/job.h"
+#include "learning/worker/plan_artefact.h"
 #include "learning/worker/quantize.h"
 #include "learning/worker/train.h"
 
@@ -77,7 +79,10 @@ void measure(const ExampleSet& set, inference::WindowSpec& window) {
 }
 
 void normalise(ExampleSet& set, const inference::WindowSpec& window) {
-  for (LabelledWindow& w : set.windows) inference::normalise(window, w.data.data(), 1);
+  for (LabelledWindow& w : set.windows) w.data = inference::model_input(window, w.data.data(), 1);
+  const auto [channels, rows] = inference::input_shape(window);
+  set.channels = static_cast<uint32_t>(channels);
+  set.rows = static_cast<uint32_t>(rows);
 }
 
 // Exemplars with as equal a number per class as there are, drawn by the job's seed.
@@ -234,9 +239,11 @@ Status run(Job& job) {
 
   target.engine = host_engine();
   (void)write_progress(job.folder, {"quantize", 0, 0, 0});
-  SKERRY_ASSIGN(std::string int8, quantize(trained.model, calibration_windows(job), target.engine));
+  SKERRY_ASSIGN(Artefact int8, int8_artefact(trained.model, calibration_windows(job), target.engine));
+  target.int8_file = int8.file;
+  target.no_plan = int8.no_plan;
   SKERRY_TRY(write_file_atomic(package / kModelFile, trained.model));
-  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8));
+  SKERRY_TRY(write_file_atomic(package / target.int8_file, int8.bytes));
   SKERRY_TRY(inference::seal_package(package, target));
 
   (void)write_progress(job.folder, {"judge", 0, 0, 0});

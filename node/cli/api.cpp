@@ -63,6 +63,11 @@ Result<json> Api::post(const std::string& target, const json& body) {
   return parse(url_, response.body);
 }
 
+Result<json> Api::send(const std::string& method, const std::string& target, const std::string& body) {
+  SKERRY_ASSIGN(const auto response, exchange(method, target, body));
+  return parse(url_, response.body);
+}
+
 Result<http::Headers> Api::print(const std::string& method, const std::string& target, const std::string& body) {
   auto to_stdout = [](std::string_view piece) {
     if (std::fwrite(piece.data(), 1, piece.size(), stdout) == piece.size()) return Status();

@@ -19,6 +19,7 @@ class Api {
 
   Result<nlohmann::json> get(const std::string& target);
   Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body);
+  Result<nlohmann::json> send(const std::string& method, const std::string& target, const std::string& body);  // as it is
   // The answer as it comes, to stdout, whatever its size. Returns its headers and trailers.
   Result<http::Headers> print(const std::string& method, const std::string& target, const std::string& body = {});
   Status write_lines(const std::string& lines);  // times in nanoseconds

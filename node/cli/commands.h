@@ -54,8 +54,19 @@ struct ModelsOptions {
 };
 int models(const Common& common, const ModelsOptions& options);
 
-int sync(const Common& common, const std::string& action);  // status, hold, resume
+struct SyncOptions {
+  std::string action = "status";  // status, hold, resume, why, policy, try, preset, revoke, restore
+  std::string argument, time;     // a class, a series, a file, a preset or a window
+};
+int sync(const Common& common, const SyncOptions& options);
 int learning(const Common& common);
+
+struct SimulateOptions {
+  std::string config, scenario, trace, compare, svg;  // svg: a file, or empty
+  std::optional<double> days;
+  uint64_t seed = 1;
+};
+int simulate(const Common& common, const SimulateOptions& options);  // 0 as expected, 1 an expectation broken, 2 cannot run
 
 struct ReplayOptions {
   std::string path, stream;
@@ -76,6 +87,7 @@ int fit(const Common& common, const FitOptions& options);
 
 struct FsckOptions {
   std::string folder, export_to, series;  // export_to: a file, "-" for stdout, or empty
+  std::string format = "lines";            // or csv
   bool repair = false;
 };
 int fsck(const Common& common, const FsckOptions& options);  // 0 clean or repaired, 1 damaged, 2 cannot run

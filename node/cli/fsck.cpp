@@ -1,13 +1,16 @@
 // skerry fsck: a store on this machine, checked, repaired, exported, while no daemon runs.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "base/clock.h"
 #include "base/units.h"
 #include "node/cli/print.h"
+#include "node/internal/csv_text.h"
 #include "node/line_protocol.h"
 #include "storage/fsck.h"
 
@@ -20,10 +23,10 @@ using namespace skerry::storage;
 constexpr size_t kLinesMax = 50;  // of damage, for people
 constexpr int kCannotRun = 2;
 
-// Line protocol into a file that appears when it is complete, or to stdout.
+// Line protocol or CSV into a file that appears when it is complete, or to stdout.
 class Export {
  public:
-  explicit Export(std::string to) : to_(std::move(to)) {}
+  Export(std::string to, bool csv) : to_(std::move(to)), csv_(csv) {}
   ~Export() {
     if (file_ && file_ != stdout) std::fclose(file_);
   }
@@ -31,11 +34,31 @@ class Export {
     file_ = to_ == "-" ? stdout : std::fopen(part().c_str(), "wb");
     return file_ ? Status() : Status(fail(Code::unavailable, "cannot write {}: name a file in a folder that you may write to", part()));
   }
+  // CSV has one table: a column for every field of any series.
+  Status begin(const std::vector<StreamInfo>& streams) {
+    if (!csv_) return {};
+    std::set<std::string> known;
+    for (const StreamInfo& stream : streams) {
+      for (const auto& field : stream.fields) {
+        if (known.insert(field.first).second) columns_.push_back(field.first);
+      }
+    }
+    std::string head = "series,time";
+    for (const std::string& name : columns_) {
+      head += ',';
+      node::append_csv_text(head, name);
+    }
+    return write(head += '\n');
+  }
   Status take(const Batch& batch) {
-    std::string lines;
-    SKERRY_TRY(node::append_line_protocol(batch, lines));
+    std::string text;
+    if (csv_) {
+      append_rows(batch, text);
+    } else {
+      SKERRY_TRY(node::append_line_protocol(batch, text));
+    }
     records += batch.rows();
-    return std::fwrite(lines.data(), 1, lines.size(), file_) == lines.size() ? Status() : full();
+    return write(text);
   }
   Status finish() {
     FILE* file = std::exchange(file_, nullptr);
@@ -47,10 +70,30 @@ class Export {
   uint64_t records = 0;
 
  private:
+  void append_rows(const Batch& batch, std::string& out) const {
+    std::string series;
+    node::append_csv_text(series, batch.series.text());
+    std::vector<const Column*> columns;
+    for (const std::string& name : columns_) {
+      auto found = std::find_if(batch.columns.begin(), batch.columns.end(), [&](const Column& c) { return c.name == name; });
+      columns.push_back(found == batch.columns.end() ? nullptr : &*found);
+    }
+    for (size_t row = 0; row < batch.rows(); ++row) {
+      out += series + ',' + format_time(batch.times[row]);
+      for (const Column* column : columns) {
+        out += ',';
+        if (column != nullptr) node::append_csv_value(out, *column, row);
+      }
+      out += '\n';
+    }
+  }
+  Status write(const std::string& text) { return std::fwrite(text.data(), 1, text.size(), file_) == text.size() ? Status() : full(); }
   std::string part() const { return to_ + ".part"; }
   Status full() const { return fail(Code::exhausted, "cannot write {}: free space, or export to another disk", to_); }
 
   const std::string to_;
+  const bool csv_;
+  std::vector<std::string> columns_;
   FILE* file_ = nullptr;
 };
 
@@ -127,8 +170,9 @@ int fsck(const Common& common, const FsckOptions& o) {
   request.progress = show_progress;
   std::unique_ptr<Export> exported;
   if (!o.export_to.empty()) {
-    exported = std::make_unique<Export>(o.export_to);
+    exported = std::make_unique<Export>(o.export_to, o.format == "csv");
     if (auto opened = exported->open(); !opened.ok()) return failed(common, opened.error()), kCannotRun;
+    request.export_begin = [&](const std::vector<StreamInfo>& streams) { return exported->begin(streams); };
     request.export_to = [&](const Batch& batch) { return exported->take(batch); };
   }
   auto report = storage::fsck(store, request);

@@ -22,13 +22,15 @@ struct Arguments {
   PredictionsOptions predictions;
   LabelOptions label;
   ModelsOptions models;
-  std::string sync_action = "status", learning_action = "why";
+  SyncOptions sync;
+  std::string learning_action = "why";
   ReplayOptions replay;
   std::vector<std::string> select, tags;
   FitOptions fit;
   std::vector<std::string> fit_select, fit_exclude;
   bool pump = false;
   CheckConfigOptions check;
+  SimulateOptions simulate;
   FsckOptions fsck;
 };
 
@@ -121,8 +123,13 @@ void add_teaching(CLI::App& app, Arguments& a) {
 }
 
 void add_rest(CLI::App& app, Arguments& a) {
-  auto* sync = command(app, a, "sync", "status | hold | resume: what goes to the hub, and why not", "skerry sync hold");
-  sync->add_option("action", a.sync_action)->check(CLI::IsMember({"status", "hold", "resume"}));
+  auto* sync = command(app, a, "sync", "status | hold | resume | why | policy | try | preset | revoke | restore: what goes to the hub, and why not",
+                       "skerry sync why telemetry\n         skerry sync why 'imu{device=pump-3}' --time 2026-11-23T08:00:00Z\n         "
+                       "skerry sync try night.toml\n         skerry sync policy night.toml\n         skerry sync policy take-back\n         "
+                       "skerry sync preset lte-metered > policy.toml\n         skerry sync revoke night");
+  sync->add_option("action", a.sync.action)->check(CLI::IsMember({"status", "hold", "resume", "why", "policy", "try", "preset", "revoke", "restore"}));
+  sync->add_option("argument", a.sync.argument, "why: a class or a series; policy, try: a file; preset, revoke, restore: a name");
+  sync->add_option("--time", a.sync.time, "why: of the record");
 
   auto* replay = command(app, a, "replay", "play a recording into a node", "skerry replay shared/data/motionsense --select subject=4 --speed 10 --labels");
   replay->add_option("path", a.replay.path, "a .csv file, or a folder with meta.json, index.csv and an .npy")->required();
@@ -139,8 +146,23 @@ void add_rest(CLI::App& app, Arguments& a) {
                        "quarantine in the store.");
   fsck->add_option("dir", a.fsck.folder, "folder of the store: storage.path of the node")->required();
   fsck->add_flag("--repair", a.fsck.repair, "build the store anew from all that can be read");
-  auto* to = fsck->add_option("--export", a.fsck.export_to, "write what can be read as line protocol to this file, or to stdout (-)");
+  auto* to = fsck->add_option("--export", a.fsck.export_to, "write what can be read to this file, or to stdout (-)");
+  fsck->add_option("--format", a.fsck.format, "of the export: lines (InfluxDB line protocol) or csv (a column per field, of all series)", true)
+      ->check(CLI::IsMember({"lines", "csv"}))
+      ->needs(to);
   fsck->add_option("--series", a.fsck.series, "export this one only, as `skerry fsck` shows it")->needs(to);
+
+  auto* simulate = command(app, a, "simulate", "a month of a node and its link in seconds: the real store, sync and policy in simulated time",
+                           "skerry simulate --config my.toml --scenario config/scenarios/outage.toml --days 30 --seed 7 --svg outage.svg\n         "
+                           "skerry simulate --config my.toml --scenario drive.toml --trace 5g.csv --compare other.toml\nExit code: 0 all that the scenario "
+                           "expects came true, 1 something did not, 2 cannot run.");
+  simulate->add_option("--config", a.simulate.config, "of the node: its [storage] and [sync] count (the defaults)");
+  simulate->add_option("--scenario", a.simulate.scenario, "TOML file: loads, link, events, expectations")->required();
+  simulate->add_option("--trace", a.simulate.trace, "CSV of the link through time, or driving; instead of the scenario's");
+  simulate->add_option("--compare", a.simulate.compare, "another configuration, side by side");
+  simulate->add_option("--days", a.simulate.days, "how long, instead of the scenario's length")->check(CLI::Range(0.0001, 3660.0));
+  simulate->add_option("--seed", a.simulate.seed, "the same seed gives the same run");
+  simulate->add_option("--svg", a.simulate.svg, "draw curves of backlog, age and bytes into this file");
 
   auto* check = command(app, a, "check-config", "every mistake of a configuration at once", "skerry check-config config/quickstart.toml");
   check->add_option("file", a.check.file, "TOML file");
@@ -206,7 +228,7 @@ int run(const std::string& name, Arguments& a) {
   if (name == "label") return label(a.common, a.label);
   if (name == "models") return models(a.common, a.models);
   if (name == "learning") return learning(a.common);
-  if (name == "sync") return cli::sync(a.common, a.sync_action);
+  if (name == "sync") return cli::sync(a.common, a.sync);
   if (name == "replay") {
     if (!pairs(a.select, "--select", a.replay.select) || !pairs(a.tags, "--tag", a.replay.tags)) return 2;
     return replay(a.common, a.replay);
@@ -219,6 +241,7 @@ int run(const std::string& name, Arguments& a) {
     if (!pairs(a.fit_select, "--select", a.fit.select) || !pairs(a.fit_exclude, "--exclude", a.fit.exclude)) return 2;
     return fit(a.common, a.fit);
   }
+  if (name == "simulate") return cli::simulate(a.common, a.simulate);
   if (name == "fsck") return cli::fsck(a.common, a.fsck);
   return check_config(a.common, a.check);
 }

@@ -59,24 +59,6 @@ Result<json> ask(Api& api, const ModelsOptions& o) {
   return api.post("/v1/models/import", {{"path", std::filesystem::absolute(o.path, ignored).string()}});
 }
 
-void print_sync(const json& s) {
-  std::string link = s.value("held", false) ? "held back by hand (skerry sync resume)" : s.value("online", false) ? "online" : "offline";
-  print_line(fmt::format("link    {} to {}{}", s.value("enabled", false) ? link : "sync is off", text(s["hub"]),
-                         s.value("last_error", "").empty() ? "" : ": " + s.value("last_error", "")));
-  print_line(fmt::format("sent    {} records in {} batches ({} repeated), {} up, {} down", thousands(s.value("records", uint64_t{0})),
-                         thousands(s.value("batches", uint64_t{0})), thousands(s.value("repeated", uint64_t{0})),
-                         format_bytes(s.value("bytes_sent", uint64_t{0})), format_bytes(s.value("bytes_received", uint64_t{0}))));
-  std::vector<std::vector<std::string>> table(1, {"class", "waiting", "bytes", "oldest", "now"});
-  for (const json& c : s["outbox"]["classes"]) {
-    std::string reason = "-";
-    for (const json& d : s["decisions"]) {
-      if (d["class"] == c["class"]) reason = fmt::format("{}: {}", d.value("send", false) ? "sending" : "waiting", text(d["reason"]));
-    }
-    table.push_back({text(c["class"]), text(c["entries"]), format_bytes(c.value("bytes", uint64_t{0})), text(c["oldest"]), reason});
-  }
-  print_table(table);
-}
-
 }  // namespace
 
 int models(const Common& common, const ModelsOptions& options) {
@@ -88,23 +70,6 @@ int models(const Common& common, const ModelsOptions& options) {
     print_json(*answer);
   } else {
     print_answer(options, *answer);
-  }
-  return 0;
-}
-
-int sync(const Common& common, const std::string& action) {
-  auto api = Api::open(common.url);
-  if (!api.ok()) return failed(common, api.error());
-  if (action != "status") {
-    auto held = api->post("/v1/sync/hold", {{"held", action == "hold"}});
-    if (!held.ok()) return failed(common, held.error());
-  }
-  auto answer = api->get("/v1/sync");
-  if (!answer.ok()) return failed(common, answer.error());
-  if (common.json) {
-    print_json(*answer);
-  } else {
-    print_sync(*answer);
   }
   return 0;
 }

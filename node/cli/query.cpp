@@ -36,6 +36,10 @@ void print_records(const json& answer) {
       for (const json& value : row) cells.push_back(text(value));
     }
     print_table(table);
+    for (const json& stretch : part.value("rolled_up", json::array())) {
+      std::fputs(fmt::format("(from {} to {} only minimum, maximum and mean of every {} are left)\n", text(stretch["from"]), text(stretch["to"]),
+                             text(stretch["resolution"])).c_str(), stderr);
+    }
   }
   if (answer.value("truncated", false)) std::fputs(kMore, stderr);
 }

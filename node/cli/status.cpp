@@ -88,6 +88,11 @@ void print_whole(const json& s) {
     line("lost", fmt::format("{} records by rule, {} of them before the hub had them: GET /v1/losses says which", thousands(lost),
                              thousands(storage.value("lost_unsent", uint64_t{0}))));
   }
+  std::string rolled;
+  for (const auto& [resolution, records] : storage.value("rolled_up", json::object()).items()) {
+    rolled += fmt::format("{}{} records to {}", rolled.empty() ? "" : ", ", thousands(records.get<uint64_t>()), resolution);
+  }
+  if (!rolled.empty()) line("rolled up", rolled);
   if (s.value("damaged", uint64_t{0}) > 0) line("damaged", thousands(s.value("damaged", uint64_t{0})) + " blocks skipped");
   if (!s["trouble"].is_null()) line("trouble", text(s["trouble"]));
 }

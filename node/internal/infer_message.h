@@ -60,6 +60,14 @@ Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const Mo
 // A body that is nothing but the one input of the model, of batch 1; all outputs come back as raw bytes.
 Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& model);
 
+// Of a message that has no URL: "model", "version" (a number, or one as text) and "id". Error: invalid.
+struct Address {
+  std::string model;
+  std::optional<uint32_t> version;
+  std::optional<std::string> id;
+};
+Result<Address> parse_address(std::string_view json);
+
 struct InferAnswer {
   std::string json;
   std::vector<std::string> raw;  // the outputs that are wanted so, in their order

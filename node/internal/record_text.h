@@ -1,4 +1,4 @@
-// Records as JSON, CSV and line protocol, a piece at a time, for answers of any size.
+// Records as JSON, a piece at a time, for answers of any size.
 // Threads: pure functions.
 #pragma once
 
@@ -10,8 +10,6 @@
 namespace skerry::node {
 
 void append_json_number(std::string& out, double value);            // null where JSON has no such number
-void append_csv_text(std::string& out, std::string_view text);      // RFC 4180
 void append_json_value(std::string& out, const Column& column, size_t row);  // null when absent
-void append_csv_value(std::string& out, const Column& column, size_t row);   // nothing when absent
 
 }  // namespace skerry::node

@@ -47,6 +47,7 @@ void add_query_routes(http::Router& router, Node& node);                        
 void add_record_routes(http::Router& router, Node& node);                             // records, aggregates
 void add_sql_route(http::Router& router, Node& node);
 void add_model_routes(http::Router& router, Node& node);
+void add_sync_routes(http::Router& router, Node& node);                               // /v1/sync
 void add_status_routes(http::Router& router, Node& node);                             // status, sync, learning, /
 void add_metrics_route(http::Router& router, Node& node, HttpCounters& counters);
 
@@ -77,6 +78,7 @@ Result<uint32_t> version_segment(const http::Request& request);             // {
 
 nlohmann::json status_json(const Node& node);
 nlohmann::json sync_json(const sync::SyncStatus& status);
+nlohmann::json outbox_json(const NodeStatus& status);
 nlohmann::json learning_json(const learning::LearnerStatus& status);
 nlohmann::json score_json(const storage::LiveScore& score);
 

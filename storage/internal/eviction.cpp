@@ -5,6 +5,7 @@
 
 #include "storage/chunk.h"
 #include "storage/internal/block_codec.h"
+#include "storage/internal/rolled.h"
 
 namespace skerry::storage::internal {
 namespace {
@@ -47,16 +48,19 @@ class Eviction::Series {
           continue;
         }
         run_ = Run{kHead, std::string(head_.key()), header->first_ns, header->last_ns, header->rows, head_.bytes().size(), 0,
-                   {{head_.number(), header->rows}}};
+                   {{head_.number(), header->rows}}, 0, header->rows};
       } else {
         auto row = decode_sealed_row(index_.bytes());
         auto header = row.ok() ? read_chunk_header(row->header, row->chunk_bytes) : Result<ChunkHeader>(row.error());
-        if (!header.ok()) {
+        const auto resolution_ns = header.ok() ? resolution_of(*header) : Result<int64_t>(header.error());
+        if (!resolution_ns.ok()) {
           index_.next();
           continue;
         }
-        run_ = Run{kIndex, std::string(index_.key()), header->first_ns, header->last_ns, header->rows,
-                   row->chunk_bytes + index_.bytes().size(), row->generation, std::move(row->blocks)};
+        const int64_t over_ns = *resolution_ns > 0 ? *resolution_ns - 1 : 0;  // a stretch ends later than it begins
+        run_ = Run{kIndex, std::string(index_.key()), header->first_ns, header->last_ns > INT64_MAX - 1 - over_ns ? INT64_MAX - 1 : header->last_ns + over_ns,
+                   header->rows, row->chunk_bytes + index_.bytes().size(), row->generation, std::move(row->blocks), level_of(*resolution_ns),
+                   *resolution_ns > 0 ? rolled_records(*header) : header->rows};
       }
     }
   }
@@ -67,11 +71,12 @@ class Eviction::Series {
 };
 
 bool Eviction::may_go(const Run& run, const StreamRule& rule) const {
-  return rule.drop_unsent || !rule.sync ||
+  return run.level > 0 || rule.drop_unsent || !rule.sync ||
          std::all_of(run.blocks.begin(), run.blocks.end(), [&](const BlockPart& part) { return part.number < unsent_from_; });
 }
 
 uint64_t Eviction::unsent_records(const Run& run) const {
+  if (run.level > 0) return 0;
   uint64_t sum = 0, before = 0;
   for (const BlockPart& part : run.blocks) {
     if (part.number >= unsent_from_) sum += part.end_row - before;
@@ -111,6 +116,8 @@ Result<std::vector<Evicted>> Eviction::evict(const std::vector<Candidate>& candi
     Evicted& e = series.evicted;
     (run.family == kHead ? e.head : e.sealed).add({run.rows, run.bytes, 1, run.first_ns});
     e.range = {std::min(e.range.from_ns, run.first_ns), std::max(e.range.to_ns, run.last_ns + 1)};
+    if (run.level > 0) e.rolled_bytes[run.level - 1] += run.bytes;
+    e.records += run.records;
     e.unsent += series.rule().sync ? unsent_records(run) : 0;
     if (run.family == kIndex) {
       e.generation_min = std::min(e.generation_min, run.generation);
@@ -124,7 +131,7 @@ Result<std::vector<Evicted>> Eviction::evict(const std::vector<Candidate>& candi
   }
   std::vector<Evicted> out;
   for (auto& series : open) {
-    if (!series || series->evicted.records() == 0) continue;
+    if (!series || series->evicted.bytes() == 0) continue;
     if (series->oldest()) series->evicted.next_first_ns = series->oldest()->first_ns;
     out.push_back(std::move(series->evicted));
   }

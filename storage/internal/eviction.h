@@ -5,6 +5,7 @@
 
 #include <rocksdb/write_batch.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,12 +26,13 @@ struct Evicted {  // of one series
   std::string series;
   Extents head, sealed;                // what was removed
   TimeRange range;                     // of its records
+  std::array<uint64_t, 3> rolled_bytes{};  // of sealed: of what was rolled up, by level from 1 on
+  uint64_t records = 0;                // that they held; of what was rolled up, that it stood for
   uint64_t unsent = 0;                 // records that the hub does not have
   std::optional<int64_t> next_first_ns;  // of what is left; none: nothing is
   uint64_t generation_min = UINT64_MAX, generation_max = 0;  // of removed chunks
 
   uint64_t bytes() const { return head.bytes + sealed.bytes; }
-  uint64_t records() const { return head.rows + sealed.rows; }
 };
 
 class Eviction {
@@ -53,6 +55,8 @@ class Eviction {
     int64_t first_ns = 0, last_ns = 0;
     uint64_t rows = 0, bytes = 0, generation = 0;
     std::vector<BlockPart> blocks;
+    size_t level = 0;      // above 0: it was rolled up, which the hub does not get
+    uint64_t records = 0;
   };
   class Series;
   bool may_go(const Run& run, const StreamRule& rule) const;

@@ -19,6 +19,7 @@ inline constexpr int64_t kLossGapNs = 3'600'000'000'000;     // that still makes
 struct LossKey {
   uint32_t series = 0;
   LossReason reason = LossReason::quota;
+  int64_t resolution_ns = 0;
   int64_t from_ns = 0;  // of the stretch as it was first written; its range may have grown to earlier times
   auto operator<=>(const LossKey&) const = default;
 };
@@ -29,8 +30,14 @@ inline uint32_t loss_id(OutboxClass c) { return kClassLosses + static_cast<uint3
 // The row that `loss` becomes in the ledger: a new one, or a longer one than before.
 std::pair<LossKey, Loss> merged(const Losses& ledger, uint32_t series, const Loss& loss);
 
+// Whether the ledger knows of something lost in this stretch of a series, and why; null: it does not.
+const LossKey* loss_within(const Losses& ledger, uint32_t series, int64_t first_ns, int64_t last_ns);
+
 std::string encode_loss(const Loss& loss);
 // Error: corrupt.
 Result<Loss> decode_loss(std::string_view body, std::string series, LossReason reason);
+std::string loss_row_key(const LossKey& at);
+// Error: corrupt.
+Result<LossKey> loss_row_at(std::string_view row_key);
 
 }  // namespace skerry::storage::internal

@@ -8,6 +8,7 @@
 #include "storage/internal/block_scan.h"
 #include "storage/internal/chunks.h"
 #include "storage/internal/columns.h"
+#include "storage/internal/rolled.h"
 #include "storage/sample_block.h"
 
 namespace skerry::storage::internal {
@@ -23,6 +24,16 @@ struct Cursor {  // a decoded block or chunk, read up to `row`
   bool done() const { return row == batch.rows(); }
 };
 
+struct RolledCursor {  // a decoded chunk of records that were rolled up
+  RolledRows rows;
+  uint64_t number = 0;
+  size_t row = 0;
+
+  int64_t time() const { return rows.times()[row]; }
+  bool done() const { return row == rows.rows(); }
+};
+
+constexpr uint64_t kMeansNumber = 0;   // less than any block's: a record that came late counts more than the mean of its stretch
 constexpr size_t kMergedRows = 1024;  // that are gathered where blocks overlap, before the visitor gets them
 
 Column absent(const Column& like, size_t rows) {
@@ -34,7 +45,8 @@ Column absent(const Column& like, size_t rows) {
 class Merge {
  public:
   // `wanted` has no records, and the columns of the fields that are read.
-  Merge(const Database& db, Damage& damage, const SeriesState& series, Batch wanted, TimeRange range, RecordVisitor& visitor)
+  Merge(const Database& db, Damage& damage, const SeriesState& series, Batch wanted, TimeRange range, RecordVisitor& visitor,
+        std::optional<int64_t> resolution_ns = std::nullopt)
       : db_(db),
         damage_(damage),
         snapshot_(&db.rocks()),  // a block that is being sealed is seen in one place
@@ -42,16 +54,22 @@ class Merge {
         merged_(wanted_),
         range_(range),
         visitor_(visitor),
-        head_(db, damage, kHead, series.id, look_from(series, range), range.to_ns, snapshot_.snapshot()),
+        resolution_ns_(resolution_ns),
+        head_(db, damage, kHead, series.id, look_from(series, range), resolution_ns ? INT64_MIN : range.to_ns, snapshot_.snapshot()),
         index_(db, damage, kIndex, series.id, look_from(series, range), range.to_ns, snapshot_.snapshot()) {
-    for (const Column& column : wanted_.columns) names_.push_back(column.name);
+    for (const Column& column : wanted_.columns) {
+      names_.push_back(column.name);
+      fields_.emplace_back(column.name, column.type());
+    }
   }
 
   Status run() {
     while (true) {
       SKERRY_TRY(load());
-      if (open_.empty()) break;
-      if (open_.size() == 1) {
+      if (open_.empty() && rolled_.empty()) break;
+      if (!rolled_.empty() && earliest_rolled() <= earliest_open()) {
+        SKERRY_TRY(give_rolled());
+      } else if (open_.size() == 1) {
         SKERRY_TRY(give_run());
       } else {
         SKERRY_TRY(merge_record());
@@ -79,7 +97,7 @@ class Merge {
   // Opens everything that may hold the next record.
   Status load() {
     while (auto first = next_first()) {
-      if (!open_.empty() && *first > earliest()) break;
+      if ((!open_.empty() || !rolled_.empty()) && *first > std::min(earliest_open(), earliest_rolled())) break;
       if (index_.valid() && index_.first_ns() == *first) {
         SKERRY_TRY(open_chunk());
       } else {
@@ -107,14 +125,19 @@ class Merge {
     const std::string key(index_.key());
     auto row = decode_sealed_row(index_.bytes());
     const auto header = row.ok() ? read_chunk_header(row->header, row->chunk_bytes) : Result<ChunkHeader>(row.error());
+    const auto resolution_ns = header.ok() ? resolution_of(*header) : Result<int64_t>(header.error());
     index_.next();
-    if (!header.ok()) {
-      damage_.found(key, header.error().message);
+    if (!resolution_ns.ok()) {
+      damage_.found(key, resolution_ns.error().message);
       return {};
     }
-    if (header->last_ns < range_.from_ns) return {};
+    if (header->last_ns < range_.from_ns || (resolution_ns_ && *resolution_ns_ != *resolution_ns)) return {};
+    if (*resolution_ns > 0) {
+      open_rolled(key, *row, *resolution_ns);
+      return {};
+    }
     const auto next = next_first();
-    const bool alone = open_.empty() && header->first_ns >= range_.from_ns && header->last_ns < range_.to_ns &&
+    const bool alone = open_.empty() && rolled_.empty() && header->first_ns >= range_.from_ns && header->last_ns < range_.to_ns &&
                        (!next || *next > header->last_ns);
     if (alone) {
       SKERRY_TRY(give_merged());
@@ -123,10 +146,23 @@ class Merge {
     auto batch = load_chunk(db_, key, *row, names_, snapshot_.snapshot());
     if (batch.ok()) {
       open(std::move(*batch), std::move(row->blocks));
-    } else if (batch.error().code != Code::not_found || db_.get(kIndex, key).ok()) {  // not removed by a quota meanwhile
-      damage_.found(key, batch.error().message);
+    } else {
+      cannot_load(key, batch.error());
     }
     return {};
+  }
+
+  void cannot_load(const std::string& key, const Error& error) {
+    if (error.code != Code::not_found || db_.get(kIndex, key).ok()) damage_.found(key, error.message);  // else a quota took it meanwhile
+  }
+
+  void open_rolled(const std::string& key, const SealedRow& row, int64_t resolution_ns) {
+    auto batch = load_chunk(db_, key, row, rolled_names(fields_, resolution_ns), snapshot_.snapshot());
+    if (!batch.ok()) return cannot_load(key, batch.error());
+    RolledCursor cursor{RolledRows(std::move(*batch), fields_, resolution_ns), row.blocks.front().number, 0};
+    const auto& times = cursor.rows.times();
+    cursor.row = static_cast<size_t>(std::lower_bound(times.begin(), times.end(), range_.from_ns) - times.begin());
+    if (!cursor.done() && cursor.time() < range_.to_ns) rolled_.push_back(std::move(cursor));
   }
 
   void open(Batch&& batch, std::vector<BlockPart>&& blocks) {
@@ -145,17 +181,65 @@ class Merge {
     open_.push_back(std::move(cursor));
   }
 
-  int64_t earliest() const {
+  int64_t earliest_open() const {
     int64_t time = INT64_MAX;
     for (const Cursor& c : open_) time = std::min(time, c.time());
     return time;
+  }
+  int64_t earliest_rolled() const {
+    int64_t time = INT64_MAX;
+    for (const RolledCursor& c : rolled_) time = std::min(time, c.time());
+    return time;
+  }
+
+  // The next stretch that was rolled up: all that is known of it, in one summary; where that does not do, a record with the means.
+  Status give_rolled() {
+    SKERRY_TRY(give_merged());
+    const int64_t time = earliest_rolled();
+    std::vector<RolledCursor*> same;
+    for (RolledCursor& c : rolled_) {
+      if (c.time() == time) same.push_back(&c);
+    }
+    int64_t resolution_ns = same.front()->rows.resolution_ns();
+    same.front()->rows.summary(same.front()->row, summary_);
+    if (same.size() > 1) resolution_ns = add_up(same);
+    for (RolledCursor* c : same) {
+      ++c->row;
+      if (!c->done() && c->time() >= range_.to_ns) c->row = c->rows.rows();
+    }
+    std::erase_if(rolled_, [](const RolledCursor& c) { return c.done(); });
+    SKERRY_ASSIGN(const bool taken, visitor_.rolled(summary_, resolution_ns));
+    if (taken) return {};
+    Cursor means;
+    means.batch = mean_record(summary_, wanted_.series);
+    means.blocks = {{kMeansNumber, 1}};
+    open_.push_back(std::move(means));
+    return {};
+  }
+
+  // What was rolled up at different times, e.g. because it came late. Into summary_; the resolution of the coarsest.
+  int64_t add_up(std::vector<RolledCursor*>& same) {
+    std::sort(same.begin(), same.end(), [](const RolledCursor* a, const RolledCursor* b) { return a->number < b->number; });
+    std::vector<Tally> tallies;
+    for (const auto& [name, type] : fields_) tallies.emplace_back(type);
+    int64_t resolution_ns = 0;
+    uint64_t records = 0;
+    for (RolledCursor* c : same) {
+      c->rows.summary(c->row, summary_);
+      for (size_t f = 0; f < fields_.size(); ++f) tallies[f].add(summary_.columns[f]);
+      records += summary_.rows;
+      resolution_ns = std::max(resolution_ns, c->rows.resolution_ns());
+    }
+    for (size_t f = 0; f < fields_.size(); ++f) summary_.columns[f] = summary_of(tallies[f], fields_[f].first, fields_[f].second);
+    summary_.rows = static_cast<uint32_t>(std::min<uint64_t>(records, UINT32_MAX));
+    return resolution_ns;
   }
 
   // The only open block up to the next one.
   Status give_run() {
     SKERRY_TRY(give_merged());
     Cursor& c = open_.front();
-    const int64_t limit = std::min(range_.to_ns, next_first().value_or(INT64_MAX));
+    const int64_t limit = std::min({range_.to_ns, next_first().value_or(INT64_MAX), earliest_rolled()});
     const auto& times = c.batch.times;
     const size_t from = c.row;
     const size_t to = std::lower_bound(times.begin() + static_cast<ptrdiff_t>(from), times.end(), limit) - times.begin();
@@ -165,7 +249,7 @@ class Merge {
 
   // One record out of several blocks: field by field the newest that has it.
   Status merge_record() {
-    const int64_t time = earliest();
+    const int64_t time = earliest_open();
     std::vector<Cursor*> same;
     for (Cursor& c : open_) {
       if (c.time() == time) same.push_back(&c);
@@ -196,11 +280,15 @@ class Merge {
   rocksdb::ManagedSnapshot snapshot_;
   const Batch wanted_;
   std::vector<std::string> names_;
+  FieldList fields_;
   Batch merged_;
   const TimeRange range_;
   RecordVisitor& visitor_;
+  const std::optional<int64_t> resolution_ns_;  // sealed records of this one alone
   BlockScan head_, index_;
   std::vector<Cursor> open_;
+  std::vector<RolledCursor> rolled_;
+  ChunkHeader summary_;
 };
 
 Status choose_columns(const SeriesState& series, const std::vector<std::string>& fields, Batch& out) {
@@ -244,6 +332,33 @@ Status scan_range(const Database& db, Damage& damage, const SeriesState& series,
   SKERRY_TRY(choose_columns(series, fields, wanted));
   if (range.from_ns >= range.to_ns) return {};
   return Merge(db, damage, series, std::move(wanted), range, visitor).run();
+}
+
+Status scan_sealed(const Database& db, Damage& damage, const SeriesState& series, TimeRange range, int64_t resolution_ns, RecordVisitor& visitor) {
+  Batch wanted;
+  wanted.series = series.series;
+  SKERRY_TRY(choose_columns(series, {}, wanted));
+  return Merge(db, damage, series, std::move(wanted), range, visitor, resolution_ns).run();
+}
+
+Result<std::vector<RolledUp>> rolled_stretches(const Database& db, Damage& damage, const SeriesState& series, TimeRange range) {
+  std::vector<RolledUp> out;
+  const uint64_t room = static_cast<uint64_t>(range.from_ns) - static_cast<uint64_t>(span_start(range.from_ns, kWeekNs));
+  const int64_t from_ns = range.from_ns - static_cast<int64_t>(std::min(room, series.span_max_ns));
+  for (BlockScan scan(db, damage, kIndex, series.id, from_ns, range.to_ns); scan.valid(); scan.next()) {
+    auto row = decode_sealed_row(scan.bytes());
+    auto header = row.ok() ? read_chunk_header(row->header, row->chunk_bytes) : Result<ChunkHeader>(row.error());
+    auto resolution_ns = header.ok() ? resolution_of(*header) : Result<int64_t>(header.error());
+    if (!resolution_ns.ok() || *resolution_ns == 0 || header->last_ns < range.from_ns) continue;  // what is damaged, reading counts
+    const int64_t to_ns = header->last_ns > INT64_MAX - *resolution_ns ? INT64_MAX : header->last_ns + *resolution_ns;
+    const bool follows = !out.empty() && out.back().resolution_ns == *resolution_ns && header->first_ns <= out.back().range.to_ns;
+    if (follows) {
+      out.back().range.to_ns = std::max(out.back().range.to_ns, to_ns);
+    } else {
+      out.push_back({{header->first_ns, to_ns}, *resolution_ns});
+    }
+  }
+  return out;
 }
 
 Result<Batch> read_range(const Database& db, Damage& damage, const SeriesState& series, TimeRange range,

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "storage/chunk.h"
 #include "storage/internal/columns.h"
+#include "storage/internal/rolled.h"
 #include "storage/internal/validate.h"
 #include "storage/sample_block.h"
 
@@ -182,9 +183,15 @@ SeriesSeen& RowCheck::seen(const Run& run, const Batch& batch, size_t bytes) {
   s.first_ns = std::min(s.first_ns, batch.times.front());
   s.last_ns = std::max(s.last_ns, batch.times.back());
   s.span_max_ns = std::max(s.span_max_ns, static_cast<uint64_t>(batch.times.back()) - static_cast<uint64_t>(batch.times.front()));
-  for (const Column& column : batch.columns) {
-    const bool known = std::any_of(s.fields.begin(), s.fields.end(), [&](const auto& f) { return f.first == column.name; });
-    if (!known && s.fields.size() < kFieldsPerSeriesMax) s.fields.emplace_back(column.name, column.type());
+  FieldList fields;
+  if (resolution_of(batch).value_or(-1) > 0) {
+    fields = rolled_fields(batch);
+  } else {
+    for (const Column& column : batch.columns) fields.emplace_back(column.name, column.type());
+  }
+  for (const auto& field : fields) {
+    const bool known = std::any_of(s.fields.begin(), s.fields.end(), [&](const auto& f) { return f.first == field.first; });
+    if (!known && s.fields.size() < kFieldsPerSeriesMax) s.fields.push_back(field);
   }
   newest_.block = std::max(newest_.block, run.number);
   return s;

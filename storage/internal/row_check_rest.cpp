@@ -121,12 +121,15 @@ Result<std::string> RowCheck::why_unsent(const OutboxRow& row) const {
     return p.ok() ? std::string() : p.error().message;
   }
   Reader key(row.data);
-  key.fixed32();
-  key.key_time();
+  const uint32_t series = __builtin_bswap32(key.fixed32());
+  const int64_t first_ns = key.key_time();
   const uint64_t number = key.key64();
   if (!key.done() || !Series::parse(row.subject).ok()) return std::string("it refers to nothing that can be");
   const uint64_t left = waiting_.records(number);
   if (left >= row.records) return std::string();
+  const uint64_t room = static_cast<uint64_t>(INT64_MAX) - static_cast<uint64_t>(first_ns);
+  const int64_t last_ns = first_ns + static_cast<int64_t>(std::min<uint64_t>(row.span_ns, room));
+  if (loss_within(state_.losses, series, first_ns, last_ns) != nullptr) return std::string();  // by rule: the outbox tells it as lost
   return fmt::format("{} of the {} records of its block are left", left, row.records);
 }
 

@@ -96,13 +96,9 @@ std::string key_model(Reader& key) {
 
 // In key order losses come before the series that they name.
 Status load_loss(std::string_view row_key, std::string_view body, State& state) {
-  Reader key(row_key.substr(1));
-  LossKey at;
-  at.series = __builtin_bswap32(key.fixed32());
-  at.reason = static_cast<LossReason>(key.u8());
-  at.from_ns = key.key_time();
-  if (!key.done()) return broken("loss");
+  SKERRY_ASSIGN(const LossKey at, loss_row_at(row_key));
   SKERRY_ASSIGN(state.losses[at], decode_loss(body, "", at.reason));
+  state.losses[at].resolution_ns = at.resolution_ns;
   return {};
 }
 

@@ -48,6 +48,7 @@ struct SeriesState {
   // Not in a row: counted from the families after a start, by and by (Survey).
   bool surveyed = false;
   Extents head, sealed;
+  std::array<uint64_t, 3> rolled_bytes{};  // of sealed, by level from 1 on (internal/rolled.h)
 
   int field(std::string_view name) const;  // index, or -1
 };

@@ -23,7 +23,8 @@
 //             'x' | model | role | class                       number of examples
 //             'n' | name                                       note
 //             'p' | id of the producer                         its last number (internal/producers.h)
-//             'l' | series id | reason | from                  loss (internal/losses.h); of an outbox class: kClassLosses + class
+//             'l' | series id | reason | from                  loss (internal/losses.h); of an outbox class: kClassLosses + class;
+//                                                              of what was rolled up: | resolution
 //
 // A generation is what was sealed at one moment. It comes first in the key, so that the tables of two generations never overlap: RocksDB
 // moves them from level to level without ever writing them again, and one whose chunks are all gone is deleted as a file.

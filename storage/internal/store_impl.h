@@ -1,6 +1,6 @@
 // The Store itself. store.cpp: opening, committing, upkeep; store_reads.cpp: what is read back; store_outbox.cpp: the
 // outbox; store_upkeep.cpp: sealing, trimming, repair; store_space.cpp:
-// retention and quotas; store_outbox_rules.cpp: what the classes of the outbox drop.
+// retention and quotas; store_roll_up.cpp: room by less resolution; store_outbox_rules.cpp: what the classes of the outbox drop.
 #pragma once
 
 #include <atomic>
@@ -40,6 +40,7 @@ class StoreImpl final : public Store {
                      const std::vector<std::string>& fields) const override;
   Status scan(const Series& series, TimeRange range, const std::vector<std::string>& fields,
               RecordVisitor& visitor) const override;
+  Result<std::vector<storage::RolledUp>> rolled_up(const Series& series, TimeRange range) const override;
   std::vector<Loss> losses() const override;
   std::vector<QuotaStatus> quotas() const override;
   Result<Prediction> prediction(PredictionId id) const override;
@@ -89,6 +90,11 @@ class StoreImpl final : public Store {
   Result<uint64_t> seal_heads(SealWhat what);  // bytes of the head that were freed
   void tend_space();    // retention and quotas
   std::vector<QuotaStatus> measure() const;
+  // Makes room by less resolution, in the series of rule number `rule` or in all whose rule says so. False: nothing can be rolled up.
+  Result<bool> shrink(size_t rule, uint64_t bytes);
+  std::vector<SeriesState> rolled_series(size_t rule) const;
+  Result<uint64_t> roll_up(const std::vector<SeriesState>& series, size_t level, uint64_t bytes);  // bytes that were freed
+  Status make_room(Eviction& eviction, size_t rule, uint64_t bytes, OnFull how);
   Status evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t before_ns, LossReason reason);
   void tend_outbox();   // TTL and quota of the classes
   Status drop_waiting(const OutboxRule& rule);
@@ -133,6 +139,7 @@ class StoreImpl final : public Store {
   std::vector<std::pair<std::string, uint32_t>> unsurveyed_;  // series and their ids
   uint64_t unsent_seq_ = 0, unsent_block_ = 0;                            // where unsent_from() found it
   uint64_t evicted_bytes_ = 0, evicted_min_ = UINT64_MAX, evicted_max_ = 0;  // chunks since reclaim(), and their generations
+  uint64_t evicted_ticket_ = 0;     // of the last write that took chunks away
   uint64_t first_new_block_ = 0;    // blocks from here on were counted as they were written
 
   mutable std::shared_mutex state_mutex_;  // held for moments only; writers also hold commit_mutex_

@@ -58,10 +58,8 @@ LossReason StoreImpl::why_lost(const OutboxRow& row) const {
   if (known == state_.series.end() || row.data.size() < sizeof(uint32_t) + sizeof(int64_t)) return LossReason::quota;
   const int64_t first_ns = Reader(std::string_view(row.data).substr(sizeof(uint32_t))).key_time();
   const int64_t last_ns = first_ns + static_cast<int64_t>(row.span_ns);
-  for (auto at = state_.losses.lower_bound({known->second.id}); at != state_.losses.end() && at->first.series == known->second.id; ++at) {
-    if (at->second.range.from_ns <= last_ns && at->second.range.to_ns > first_ns) return at->first.reason;
-  }
-  return LossReason::quota;
+  const LossKey* loss = loss_within(state_.losses, known->second.id, first_ns, last_ns);
+  return loss != nullptr ? loss->reason : LossReason::quota;
 }
 
 // Gone since the reader looked, or long ago and only a reader who goes back asks for it.

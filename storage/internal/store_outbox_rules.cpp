@@ -21,7 +21,7 @@ struct Dropping {
     stretches.back().records += row.records;
     auto [at, fresh] = losses.try_emplace(reason);
     Loss& loss = at->second;
-    if (fresh) loss = {"", reason, {row.queued_ns, row.queued_ns + 1}, 0, 0, now_ns, c, 0};
+    if (fresh) loss = {"", reason, {row.queued_ns, row.queued_ns + 1}, 0, 0, 0, now_ns, c, 0};
     loss.range = {std::min(loss.range.from_ns, row.queued_ns), std::max(loss.range.to_ns, row.queued_ns + 1)};
     loss.records += row.records;
     loss.unsent += row.records;
@@ -82,7 +82,7 @@ Status StoreImpl::drop_waiting(const OutboxRule& rule) {
   Losses losses;
   for (const auto& [reason, loss] : dropping.losses) {
     const auto [at, sum] = merged(state_.losses, loss_id(c), loss);
-    batch.Put(db_->family(kMeta), key::loss(at.series, at.reason, at.from_ns), encode_loss(sum));
+    batch.Put(db_->family(kMeta), loss_row_key(at), encode_loss(sum));
     losses[at] = sum;
   }
   auto oldest = seq <= state_.of(c).last_seq ? outbox_row(c, seq) : Result<OutboxRow>(OutboxRow{});

@@ -81,6 +81,14 @@ Status StoreImpl::scan(const Series& series, TimeRange range, const std::vector<
   return scan_range(*db_, damage_, state, range, fields, visitor);
 }
 
+Result<std::vector<RolledUp>> StoreImpl::rolled_up(const Series& series, TimeRange range) const {
+  std::shared_lock use(open_mutex_);
+  SKERRY_ASSIGN(const SeriesState state, series_state(series));
+  const bool none = state.surveyed && std::all_of(state.rolled_bytes.begin(), state.rolled_bytes.end(), [](uint64_t bytes) { return bytes == 0; });
+  if (none || range.from_ns >= range.to_ns) return std::vector<RolledUp>();
+  return rolled_stretches(*db_, damage_, state, range);
+}
+
 Result<Prediction> StoreImpl::prediction(PredictionId id) const {
   std::shared_lock use(open_mutex_);
   auto bytes = db_->get(kLedger, key::prediction(id));

@@ -17,6 +17,8 @@ bool anything_ruled(const Options& options) {
          });
 }
 
+bool may_shrink(OnFull on_full) { return on_full == OnFull::drop_oldest || on_full == OnFull::roll_up; }
+
 // A little more than is needed, so that not every step has to.
 uint64_t excess(const QuotaStatus& quota) {
   return quota.quota_bytes > 0 && quota.bytes > quota.quota_bytes ? quota.bytes - quota.quota_bytes + quota.quota_bytes / 32 : 0;
@@ -51,25 +53,33 @@ void StoreImpl::tend_space() {
       if (!evict(eviction, i, UINT64_MAX, clock_.now_ns() - rule.retention.count(), LossReason::retention).ok()) return;
       quotas = measure();
     }
-    if (rule.on_full == OnFull::drop_oldest && excess(quotas[i]) > 0) {
-      if (!evict(eviction, i, excess(quotas[i]), INT64_MAX, LossReason::quota).ok()) return;
-    }
+    if (excess(quotas[i]) > 0 && may_shrink(rule.on_full) && !make_room(eviction, i, excess(quotas[i]), rule.on_full).ok()) return;
   }
   quotas = measure();
   if (excess(quotas.back()) > 0) {
-    if (!evict(eviction, quotas.size() - 1, excess(quotas.back()), INT64_MAX, LossReason::quota).ok()) return;
+    const bool rolls = std::any_of(options_.streams.begin(), options_.streams.end(), [](const StreamRule& r) { return r.on_full == OnFull::roll_up; });
+    if (!make_room(eviction, quotas.size() - 1, excess(quotas.back()), rolls ? OnFull::roll_up : OnFull::drop_oldest).ok()) return;
     quotas = measure();
   }
   reclaim();
   for (size_t i = 0; i < quotas.size(); ++i) {
     QuotaStatus& quota = quotas[i];
-    const bool drops = i < options_.streams.size() ? options_.streams[i].on_full == OnFull::drop_oldest : true;
+    const bool drops = i < options_.streams.size() ? may_shrink(options_.streams[i].on_full) : true;
     // Where the oldest goes, the quota is a mark that is passed a little between two steps, and by far only when nothing may go.
     quota.full = quota.quota_bytes > 0 && quota.bytes >= quota.quota_bytes + (drops ? quota.quota_bytes / 8 : 0);
   }
   std::lock_guard commit_lock(commit_mutex_);  // a transaction looks at them
   std::unique_lock lock(state_mutex_);
   state_.quotas = std::move(quotas);
+}
+
+// By less resolution where that is the rule; the oldest goes where it is not, or where nothing coarser is left.
+Status StoreImpl::make_room(Eviction& eviction, size_t rule, uint64_t bytes, OnFull how) {
+  if (how == OnFull::roll_up) {
+    SKERRY_ASSIGN(const bool shrunk, shrink(rule, bytes));
+    if (shrunk) return {};  // should it not have been enough, the next step goes on
+  }
+  return evict(eviction, rule, bytes, INT64_MAX, LossReason::quota);
 }
 
 // Out of the series of rule number `rule`, or of all whose rule lets their oldest go.
@@ -79,7 +89,7 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
   {
     std::shared_lock lock(state_mutex_);
     for (const auto& [text, s] : state_.series) {
-      const bool wanted = all ? rule_of(options_, s.series.name).on_full == OnFull::drop_oldest : rule_index(options_, s.series.name) == rule;
+      const bool wanted = all ? may_shrink(rule_of(options_, s.series.name).on_full) : rule_index(options_, s.series.name) == rule;
       if (wanted && std::min(s.head.first_ns, s.sealed.first_ns) < before_ns) series.push_back(s);
     }
   }
@@ -101,6 +111,7 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
     SeriesState& s = changed.emplace(e.series, state_.series.at(e.series)).first->second;
     s.head.remove(e.head);
     s.sealed.remove(e.sealed);
+    for (size_t i = 0; i < s.rolled_bytes.size(); ++i) s.rolled_bytes[i] -= std::min(s.rolled_bytes[i], e.rolled_bytes[i]);
     // Not when something late came meanwhile: it may be older than what was seen.
     if (e.next_first_ns && s.first_ns == first_seen.at(e.series)) {
       s.first_ns = std::max(s.first_ns, *e.next_first_ns);
@@ -108,15 +119,14 @@ Status StoreImpl::evict(Eviction& eviction, size_t rule, uint64_t bytes, int64_t
       s.sealed.first_ns = std::max(s.sealed.first_ns, *e.next_first_ns);
     }
     batch.Put(db_->family(kMeta), key::series_totals(s.id), encode_totals(s));
-    const auto [at, loss] = merged(state_.losses, s.id, {e.series, reason, e.range, e.records(), e.unsent, clock_.now_ns()});
-    batch.Put(db_->family(kMeta), key::loss(at.series, at.reason, at.from_ns), encode_loss(loss));
+    const auto [at, loss] = merged(state_.losses, s.id, {e.series, reason, e.range, 0, e.records, e.unsent, clock_.now_ns()});
+    batch.Put(db_->family(kMeta), loss_row_key(at), encode_loss(loss));
     losses[at] = loss;
     evicted_bytes_ += e.sealed.bytes;
     evicted_min_ = std::min(evicted_min_, e.generation_min);
     evicted_max_ = std::max(evicted_max_, e.generation_max);
   }
-  auto written = write(&batch);
-  if (!written.ok()) return written.error();
+  SKERRY_ASSIGN(evicted_ticket_, write(&batch));
   std::unique_lock state_lock(state_mutex_);
   for (auto& [text, s] : changed) state_.series[text] = std::move(s);
   for (const auto& [at, loss] : losses) state_.losses[at] = loss;
@@ -148,6 +158,8 @@ uint64_t StoreImpl::unsent_from() {
 // Files of nothing but evicted chunks are deleted at once; those with some are written anew without them when that is worth it.
 void StoreImpl::reclaim() {
   if (evicted_bytes_ == 0 || merging_off_) return;
+  // A file is gone at once and for ever; what says so, and what was made of its chunks, must not be lost to a power cut.
+  if (!sync(evicted_ticket_).ok()) return;
   rocksdb::ColumnFamilyHandle* chunks = db_->family(kChunks);
   std::string end = key::build(key::u64(evicted_max_ + 1));
   {

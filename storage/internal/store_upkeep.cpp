@@ -2,6 +2,7 @@
 
 #include "storage/internal/block_codec.h"
 #include "storage/internal/block_scan.h"
+#include "storage/internal/rolled.h"
 #include "storage/internal/store_impl.h"
 
 namespace skerry::storage::internal {
@@ -111,6 +112,7 @@ Status StoreImpl::survey() {
   for (uint64_t counted = 0; counted < kSurveyPiece && !unsurveyed_.empty();) {
     const auto& [text, id] = unsurveyed_.back();
     Extents head, sealed;
+    std::array<uint64_t, 3> rolled_bytes{};
     BlockScan blocks(*db_, damage_, kHead, id, INT64_MIN, INT64_MAX);
     for (; blocks.valid(); blocks.next()) {
       auto header = peek_block(blocks.bytes());
@@ -120,7 +122,11 @@ Status StoreImpl::survey() {
     BlockScan chunks(*db_, damage_, kIndex, id, INT64_MIN, INT64_MAX);
     for (; chunks.valid(); chunks.next()) {
       auto row = decode_sealed_row(chunks.bytes());
-      if (row.ok()) sealed.add({row->blocks.back().end_row, row->chunk_bytes + chunks.bytes().size(), 1, chunks.first_ns()});
+      if (!row.ok()) continue;
+      sealed.add({row->blocks.back().end_row, row->chunk_bytes + chunks.bytes().size(), 1, chunks.first_ns()});
+      const auto header = read_chunk_header(row->header, row->chunk_bytes);
+      const auto resolution_ns = header.ok() ? resolution_of(*header) : Result<int64_t>(header.error());
+      if (resolution_ns.ok() && *resolution_ns > 0) rolled_bytes[level_of(*resolution_ns) - 1] += row->chunk_bytes + chunks.bytes().size();
     }
     SKERRY_TRY(Status(blocks.status()));
     SKERRY_TRY(Status(chunks.status()));
@@ -130,6 +136,7 @@ Status StoreImpl::survey() {
     SeriesState& s = state_.series.at(text);
     s.head.add(head);
     s.sealed.add(sealed);
+    for (size_t i = 0; i < rolled_bytes.size(); ++i) s.rolled_bytes[i] += rolled_bytes[i];
     s.surveyed = true;
     unsurveyed_.pop_back();
   }

@@ -210,9 +210,12 @@ void Tally::add(const ChunkColumn& column) {
   } else if (const auto* integers = std::get_if<Extent<int64_t>>(&column.extent)) {
     int_min_ = std::min(int_min_, integers->min);
     int_max_ = std::max(int_max_, integers->max);
-    if (std::abs(column.sum) < kExactInteger) int_sum_ += static_cast<int64_t>(column.sum);  // else no sum was asked
+    int_sum_ += static_cast<Int128>(column.sum);  // exact as long as suffices() was asked; of rolled up records a large one is rounded
     if (count_ == 0) first_ = integers->first;
     last_ = integers->last;
+  } else if (const auto* strings = std::get_if<Extent<std::string>>(&column.extent)) {
+    if (count_ == 0) first_ = strings->first;
+    last_ = strings->last;
   }
   count_ += column.count;
   add_deviation(column.count, column.sum / column.count, column.deviation);

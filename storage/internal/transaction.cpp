@@ -115,7 +115,7 @@ Result<bool> Transaction::has_room(const PreparedBatch& prepared, const SeriesSt
                     ? "its rule rejects what is new: raise the quota, or choose on_full = \"drop_oldest\""
                     : "what the hub does not have yet is not dropped: connect, raise the quota, or allow drop_unsent");
   }
-  Loss& loss = dropped_.try_emplace(s.id, Loss{prepared.series, LossReason::full, {INT64_MAX, INT64_MIN}, 0, 0, now_ns_}).first->second;
+  Loss& loss = dropped_.try_emplace(s.id, Loss{prepared.series, LossReason::full, {INT64_MAX, INT64_MIN}, 0, 0, 0, now_ns_}).first->second;
   for (const Block& block : prepared.blocks) {
     loss.range = {std::min(loss.range.from_ns, block.first_ns), std::max(loss.range.to_ns, block.last_ns + 1)};
     loss.records += block.rows;
@@ -334,7 +334,7 @@ rocksdb::WriteBatch* Transaction::finish() {
   for (const auto& [text, s] : series_) put_unread(kMeta, key::series_totals(s.id), encode_totals(s));
   for (const auto& [series, loss] : dropped_) {
     const auto [at, sum] = merged(state_.losses, series, loss);
-    put_unread(kMeta, key::loss(at.series, at.reason, at.from_ns), encode_loss(sum));
+    put_unread(kMeta, loss_row_key(at), encode_loss(sum));
     losses_[at] = sum;
   }
   for (const auto& [k, score] : scores_) put_unread(kMeta, key::score(k.first, k.second), encode_score(score));

@@ -13,13 +13,17 @@
 
 #include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
+#include "tests/bench/inference_latency.h"
 #include "tests/bench/loop.h"
+#include "tests/bench/serving.h"
 #include "tests/bench/storage_codec.h"
 #include "tests/bench/storage_device.h"
 #include "tests/bench/storage_ingest.h"
 #include "tests/bench/storage_peer_size.h"
 #include "tests/bench/storage_query.h"
 #include "tests/bench/storage_range.h"
+#include "tests/bench/sync_simulated.h"
+#include "tests/bench/sync_wire.h"
 #include "tests/e2e/support/process.h"
 #include "tests/support/real_data.h"
 
@@ -33,6 +37,9 @@ constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
+    "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch; requests over HTTP and ZeroMQ beside fastify + onnxruntime-node;\n"
+    "               memory, start, 1,000 swaps\n"
+    "  sync         bytes on the wire beside line protocol and JSON, the policy on a drive, a simulated month, draining, fault schedules\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -72,11 +79,18 @@ Result<std::vector<Figure>> accuracy(Size size, const Places& places) {
 }
 
 std::vector<Measurement> measurements_of(const std::string& area) {
+  if (area == "inference") {
+    return {{"latency", inference_latency}, {"accuracy", inference_accuracy}, {"serving", serving_requests}, {"footprint", serving_footprint},
+            {"swaps", serving_swaps}};
+  }
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
             {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
             {"device_bytes", device_bytes}};
+  }
+  if (area == "sync") {
+    return {{"wire", sync_wire}, {"policy", sync_policy}, {"month", sync_month}, {"drain", sync_drain}, {"schedules", sync_schedules}};
   }
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }
@@ -93,7 +107,7 @@ int main(int argc, char** argv) {
     if (word == "--json" && i + 1 < argc) json = argv[++i];
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else if (word == "--quick") size = Size::smoke;
-    else if (area.empty() && (word == "main" || word == "storage")) area = word;
+    else if (area.empty() && (word == "main" || word == "storage" || word == "inference" || word == "sync")) area = word;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
       return word == "--help" ? 0 : 2;

@@ -402,3 +402,62 @@ TEST_CASE("config: a damaged file never crashes, and every complaint has a posit
     }
   }
 }
+
+TEST_CASE("config: every preset is good, and what is shown of it reads back to the same") {
+  REQUIRE(presets().size() == 7);
+  for (const std::string& name : presets()) {
+    INFO(name);
+    const ParsedPolicy by_name = parse_policy("[sync]\npreset = \"" + name + "\"\n", "p.toml");
+    REQUIRE(by_name.diagnostics.empty());
+    const std::string shown = show_policy(by_name.policy);
+    const ParsedPolicy again = parse_policy(shown, "shown.toml");
+    REQUIRE(again.diagnostics.empty());
+    CHECK(show_policy(again.policy) == shown.substr(shown.find('\n') + 1));
+  }
+  CHECK(preset("none").empty());
+}
+
+TEST_CASE("config: a policy's own rules come before those of its preset, its bearers begin as the preset's") {
+  const ParsedPolicy parsed = parse_policy(
+      "[sync]\npreset = \"lte-metered\"\n[sync.class.telemetry]\nlinger = \"5s\"\n[[sync.bearer]]\nname = \"sim\"\nmonthly = \"1 GB\"\n"
+      "[[sync.rule]]\nname = \"mine\"\nwhen = { class = [\"model\"], times = \"22:00-06:00\" }\nthen = { send = \"now\" }\n", "p.toml");
+  REQUIRE(parsed.diagnostics.empty());
+  const sync::Policy& p = parsed.policy;
+  CHECK(p.rules.front().name == "mine");
+  CHECK(p.rules.size() > 1);
+  CHECK(p.rules.front().when.times == sync::DayTimes{22 * 60, 6 * 60});
+  REQUIRE(p.bearers.size() == 1);
+  CHECK(p.bearers[0].name == "sim");
+  CHECK(p.bearers[0].monthly_bytes == 1'000'000'000);
+  CHECK(p.bearers[0].tail == 10s);
+  CHECK(of(p, storage::OutboxClass::telemetry).linger == 5s);
+  CHECK(of(p, storage::OutboxClass::telemetry).deadline == 5min);
+}
+
+TEST_CASE("config: mistakes of a policy are named with place and remedy") {
+  auto said = [](const std::string& toml) {
+    std::string out;
+    for (const Diagnostic& d : parse_policy(toml, "p.toml").diagnostics) out += d.text() + "\n";
+    return out;
+  };
+  CHECK_THAT(said("[sync]\npreset = \"lte-meterd\"\n"), Contains("p.toml:2:10") && Contains("perhaps \"lte-metered\""));
+  CHECK_THAT(said("[sync]\nhub = \"http://x\"\n"), Contains("unknown key 'hub' in a policy"));
+  CHECK_THAT(said("[sync.class.gossip]\n"), Contains("'gossip' is not a class"));
+  CHECK_THAT(said("[[sync.bearer]]\nreset_day = 32\n"), Contains("out of range"));
+  CHECK_THAT(said("[[sync.window]]\nname = \"night\"\n"), Contains("'times' is missing"));
+  CHECK_THAT(said("[[sync.window]]\nname = \"night\"\ntimes = \"1am\"\n"), Contains("write e.g. \"22:00-06:00\""));
+  CHECK_THAT(said("[[sync.rule]]\nwhen = { link = \"6g\" }\nthen = { send = \"now\" }\n"), Contains("'6g' is not a choice"));
+  CHECK_THAT(said("[[sync.rule]]\nwhen = {}\n"), Contains("'then' is missing"));
+  CHECK_THAT(said("[[sync.rule]]\nwhen = { bearer = \"sat\" }\nthen = { send = \"never\" }\n"), Contains("a bearer 'sat' that does not exist"));
+  CHECK_THAT(said("[sync.class.telemetry]\nprice_max = -1\n"), Contains("out of range"));
+}
+
+TEST_CASE("config: the scenarios of the examples are good") {
+  const ParsedScenario parsed = parse_scenario(read(std::string(SKERRY_SOURCE_DIR) + "/config/scenarios/outage.toml"), "outage.toml");
+  for (const Diagnostic& d : parsed.diagnostics) FAIL(d.text());
+  CHECK(parsed.scenario.loads.size() == 3);
+  CHECK(parsed.scenario.events.size() == 6);
+  CHECK(load(std::string(SKERRY_SOURCE_DIR) + "/config/scenarios/lte.toml").ok());
+  ParsedScenario wrong = parse_scenario("[scenario]\nlenght = \"1d\"\n[[event]]\nfor = \"2h\"\nevery = \"1h\"\n[weather]\n", "s.toml");
+  CHECK(wrong.diagnostics.size() == 4);
+}

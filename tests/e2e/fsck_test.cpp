@@ -73,6 +73,13 @@ TEST_CASE("fsck: the program checks, exports and repairs a store, and says so by
   CHECK(std::count(lines->begin(), lines->end(), '\n') == 100);
   CHECK(lines->starts_with("pump,machine=pump-1 v=0"));
 
+  Finished table = fsck(folder, {store.string(), "--export", (folder / "all.csv").string(), "--format", "csv"});
+  CHECK(table.exit.code == 1);
+  auto csv = read_file(folder / "all.csv", 1 << 20);
+  REQUIRE(csv.ok());
+  CHECK(std::count(csv->begin(), csv->end(), '\n') == 101);
+  CHECK(csv->starts_with("series,time,v\npump{machine=pump-1}," + format_time(clock.now_ns()) + ",0\n"));
+
   Finished mended = fsck(folder, {store.string(), "--repair", "--json"});
   CHECK(mended.exit.code == 0);
   report = json::parse(mended.output);

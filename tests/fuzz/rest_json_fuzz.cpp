@@ -1,5 +1,5 @@
-// Any bytes as the body of an inference request, with and without raw tensors behind its JSON, in one piece and in frames, and as a small
-// object: refused or read within bounds. What was read can be answered.
+// Any bytes as an inference request, over HTTP and over ZeroMQ: with and without raw tensors behind its JSON, in one piece and in frames; and
+// as a small object: refused or read within bounds. What was read can be answered.
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -51,6 +51,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(node::parse_infer(text, node::RawTensors::in_a_row(raw), specs), info, size);
     const size_t half = raw.size() / 2;
     check(node::parse_infer(text, node::RawTensors::in_frames({raw.substr(0, half), raw.substr(half)}), specs), info, size);
+    const auto address = node::parse_address(text);
+    SKERRY_CHECK(address.ok() || address.error().code == Code::invalid, "an address is there or refused");
     check(node::parse_raw_infer(body, {info, {inputs.front()}, outputs}), info, size);
   }
   auto object = node::parse_object(body);

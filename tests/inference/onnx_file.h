@@ -15,7 +15,9 @@ class OnnxFile {
     model_.add_opset_import()->set_version(opset);
   }
 
-  OnnxFile& input(const std::string& name, const std::vector<int64_t>& shape, int type = 1) { return value(*graph().add_input(), name, shape, type); }
+  OnnxFile& input(const std::string& name, const std::vector<int64_t>& shape, int type = 1) {
+    return value(*graph().add_input(), name, shape, type);
+  }
   OnnxFile& output(const std::string& name, int type = 1) { return value(*graph().add_output(), name, {}, type); }
   OnnxFile& floats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& data) {
     set(*graph().add_initializer(), name, 1, shape, data.data(), data.size() * sizeof(float));
@@ -92,7 +94,8 @@ class OnnxFile {
     }
     return *this;
   }
-  static void set(onnx_ir::TensorProto& to, const std::string& name, int type, const std::vector<int64_t>& shape, const void* data, size_t bytes) {
+  static void set(onnx_ir::TensorProto& to, const std::string& name, int type, const std::vector<int64_t>& shape, const void* data,
+                  size_t bytes) {
     to.set_name(name);
     to.set_data_type(type);
     for (int64_t d : shape) to.add_dims(d);

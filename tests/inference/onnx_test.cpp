@@ -45,6 +45,16 @@ TEST_CASE("onnx: a small network with a fixed batch of one takes any batch") {
   check_close(answers(graph, {both})[0].data, first);
 }
 
+TEST_CASE("onnx: a network that was unrolled over time keeps one copy of the weights that its steps share") {
+  OnnxFile file;
+  file.input("x0", {1, 100}).output("x999").floats("w", {100, 100}, std::vector<float>(10000, 0.01f));
+  for (int i = 0; i < 999; ++i) file.node("Gemm", {"x" + std::to_string(i), "w"}, {"x" + std::to_string(i + 1)});
+  Graph graph = must_read(from_onnx, file.bytes());
+  CHECK(graph.nodes.size() == 999);
+  CHECK(graph.values.size() == 1001);
+  CHECK(answers(graph, {{{1, 100}, std::vector<float>(100, 1)}})[0].data[0] == Approx(1));
+}
+
 TEST_CASE("onnx: shape calculations disappear") {
   OnnxFile file;  // x.view(x.size(0), -1), as PyTorch exports it
   file.input("x", {-1, 2, 3}).output("y");
@@ -62,9 +72,14 @@ TEST_CASE("onnx: paddings that PyTorch writes as a calculation are paddings") {
   file.input("x", {1, 2, 3}).output("y").ints("pads", {1, 2}).ints("four", {4}).floats("fill", {}, {7});
   int64_t zero = 0;
   file.node("ConstantOfShape", {"four"}, {"zeros"}).with_tensor("value", 7, {1}, &zero, 8);
-  file.node("Concat", {"pads", "zeros"}, {"six"}).with("axis", 0).ints("pairs", {-1, 2}).node("Reshape", {"six", "pairs"}, {"by_dimension"});
+  file.node("Concat", {"pads", "zeros"}, {"six"})
+      .with("axis", 0)
+      .ints("pairs", {-1, 2})
+      .node("Reshape", {"six", "pairs"}, {"by_dimension"});
   file.ints("from", {-1}).ints("to", {INT64_MIN + 1}).ints("axis", {0}).ints("back", {-1});
-  file.node("Slice", {"by_dimension", "from", "to", "axis", "back"}, {"turned"}).node("Transpose", {"turned"}, {"by_side"}).with("perm", std::vector<int64_t>{1, 0});
+  file.node("Slice", {"by_dimension", "from", "to", "axis", "back"}, {"turned"})
+      .node("Transpose", {"turned"}, {"by_side"})
+      .with("perm", std::vector<int64_t>{1, 0});
   file.ints("flat", {-1}).node("Reshape", {"by_side", "flat"}, {"list"}).node("Cast", {"list"}, {"list64"}).with("to", 7);
   file.node("Pad", {"x", "list64", "fill"}, {"y"}).with("mode", "constant");
   check_close(run(file, {{1, 2, 3}, {1, 2, 3, 4, 5, 6}}), {7, 1, 2, 3, 7, 7, 7, 4, 5, 6, 7, 7});
@@ -75,7 +90,10 @@ TEST_CASE("onnx: operators mean what their specification says") {
   OnnxFile file;
   file.input("x", {1, 2, 4}).output("y");
   SECTION("MaxPool with ceil_mode") {
-    file.node("MaxPool", {"x"}, {"y"}).with("kernel_shape", std::vector<int64_t>{3}).with("strides", std::vector<int64_t>{2}).with("ceil_mode", 1);
+    file.node("MaxPool", {"x"}, {"y"})
+        .with("kernel_shape", std::vector<int64_t>{3})
+        .with("strides", std::vector<int64_t>{2})
+        .with("ceil_mode", 1);
     check_close(run(file, x), {3, 3, 6, 8});
   }
   SECTION("AveragePool, SAME_UPPER") {
@@ -109,7 +127,11 @@ TEST_CASE("onnx: operators mean what their specification says") {
     check_close(run(file, x), {8, -4, 8});
   }
   SECTION("Slice with a step, from the end") {
-    file.ints("from", {-3}).ints("to", {INT64_MAX}).ints("axes", {2}).ints("steps", {2}).node("Slice", {"x", "from", "to", "axes", "steps"}, {"y"});
+    file.ints("from", {-3})
+        .ints("to", {INT64_MAX})
+        .ints("axes", {2})
+        .ints("steps", {2})
+        .node("Slice", {"x", "from", "to", "axes", "steps"}, {"y"});
     check_close(run(file, x), {-2, -4, 6, 8});
   }
   SECTION("ReduceMean over the last axis, Squeeze, Unsqueeze") {
@@ -121,19 +143,67 @@ TEST_CASE("onnx: operators mean what their specification says") {
     file.node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"}).floats("two", {}, {2});
     file.node("Pow", {"d", "two"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
     file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Div", {"d", "s"}, {"y"});
+    CHECK(std::holds_alternative<LayerNorm>(must_read(from_onnx, file.bytes()).nodes.at(0).operation));
     OnnxFile whole(17);
     whole.input("x", {1, 2, 4}).output("y").floats("scale", {4}, {1, 1, 1, 1}).node("LayerNormalization", {"x", "scale"}, {"y"});
     check_close(run(file, x), run(whole, x));
   }
+  SECTION("layer normalisation, written out with scale and shift; its deviation is needed elsewhere too") {
+    file.output("d").node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"});
+    file.node("Mul", {"d", "d"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
+    file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Reciprocal", {"s"}, {"r"}).node("Mul", {"d", "r"}, {"n"});
+    file.floats("g", {4}, {1, 2, 3, 4})
+        .floats("b", {1, 1, 4}, {4, 3, 2, 1})
+        .node("Mul", {"n", "g"}, {"ng"})
+        .node("Add", {"b", "ng"}, {"y"});
+    Graph graph = must_read(from_onnx, file.bytes());
+    INFO(describe(graph));
+    CHECK(graph.nodes.size() == 3);  // mean, sub, layer norm
+    OnnxFile whole(17);
+    whole.input("x", {1, 2, 4})
+        .output("y")
+        .floats("g", {4}, {1, 2, 3, 4})
+        .floats("b", {4}, {4, 3, 2, 1})
+        .node("LayerNormalization", {"x", "g", "b"}, {"y"});
+    check_close(answers(graph, {x})[0].data, run(whole, x));
+    check_close(answers(graph, {x})[1].data, {1.5f, -1.5f, 3.5f, -3.5f, 2, 3, -10, 5});
+  }
+  SECTION("gelu, written out in both ways") {
+    file.floats("root", {}, {1.4142135f}).floats("one", {}, {1}).floats("half", {}, {0.5f});
+    file.node("Div", {"x", "root"}, {"z"}).node("Erf", {"z"}, {"e"}).node("Add", {"e", "one"}, {"p"});
+    OnnxFile late = file;
+    late.node("Mul", {"x", "p"}, {"m"}).node("Mul", {"m", "half"}, {"y"});
+    OnnxFile early = file;
+    early.node("Mul", {"x", "half"}, {"h"}).node("Mul", {"h", "p"}, {"y"});
+    std::vector<float> wanted;
+    for (float v : x.data) wanted.push_back(0.5f * v * (1 + std::erf(v / std::sqrt(2.0f))));
+    check_close(run(late, x), wanted);
+    check_close(run(early, x), wanted);
+    CHECK(must_read(from_onnx, early.bytes()).nodes.size() == 1);
+    file.node("Relu", {"e"}, {"y"});
+    CHECK(refusal(file.bytes()).find("(Erf, opset 13): is supported as part of gelu only") != std::string::npos);
+  }
+  SECTION("what only looks like layer normalisation stays what it is") {  // the squares are of x, not of its deviation
+    file.node("ReduceMean", {"x"}, {"m"}).with("axes", std::vector<int64_t>{-1}).node("Sub", {"x", "m"}, {"d"});
+    file.node("Mul", {"x", "x"}, {"q"}).node("ReduceMean", {"q"}, {"v"}).with("axes", std::vector<int64_t>{-1}).floats("e", {}, {1e-5f});
+    file.node("Add", {"v", "e"}, {"ve"}).node("Sqrt", {"ve"}, {"s"}).node("Div", {"d", "s"}, {"y"});
+    CHECK(must_read(from_onnx, file.bytes()).nodes.size() == 7);
+  }
   SECTION("BatchNormalization, Dropout, Identity, Mul of constants") {
     file.floats("s", {2}, {2, 1}).floats("b", {2}, {0, 1}).floats("m", {2}, {1, 0}).floats("v", {2}, {4, 1});
-    file.node("BatchNormalization", {"x", "s", "b", "m", "v"}, {"n"}).with("epsilon", 0.0).node("Dropout", {"n"}, {"d"}).node("Identity", {"d"}, {"i"});
+    file.node("BatchNormalization", {"x", "s", "b", "m", "v"}, {"n"})
+        .with("epsilon", 0.0)
+        .node("Dropout", {"n"}, {"d"})
+        .node("Identity", {"d"}, {"i"});
     file.floats("k", {1}, {10}).node("Mul", {"k", "k"}, {"kk"}).node("Mul", {"i", "kk"}, {"y"});
     check_close(run(file, x), {0, -300, 200, -500, 600, 700, -600, 900});
     CHECK(must_read(from_onnx, file.bytes()).nodes.size() == 2);
   }
   SECTION("MatMul with constant weights, bias behind it") {
-    file.floats("w", {4, 2}, {1, 0, 0, 1, 1, 0, 0, 1}).floats("b", {2}, {100, 200}).node("MatMul", {"x", "w"}, {"p"}).node("Add", {"p", "b"}, {"y"});
+    file.floats("w", {4, 2}, {1, 0, 0, 1, 1, 0, 0, 1})
+        .floats("b", {2}, {100, 200})
+        .node("MatMul", {"x", "w"}, {"p"})
+        .node("Add", {"p", "b"}, {"y"});
     check_close(run(file, x), {104, 194, 98, 214});
   }
 }
@@ -159,7 +229,11 @@ TEST_CASE("onnx: QuantizeLinear and DequantizeLinear become grids of values") {
   file.node("QuantizeLinear", {"x", "xs", "xz"}, {"xq"}).node("DequantizeLinear", {"xq", "xs", "xz"}, {"xd"});
   file.int8s("wq", {2, 2, 1}, {1, 2, 3, 4}).floats("ws", {2}, {0.5f, 0.1f}).int8s("wz", {2}, {0, 0});
   file.node("DequantizeLinear", {"wq", "ws", "wz"}, {"w"}).with("axis", 0);
-  file.int32s("bq", {2}, {4, 100}).floats("bs", {2}, {0.25f, 0.05f}).int32s("bz", {2}, {0, 0}).node("DequantizeLinear", {"bq", "bs", "bz"}, {"b"}).with("axis", 0);
+  file.int32s("bq", {2}, {4, 100})
+      .floats("bs", {2}, {0.25f, 0.05f})
+      .int32s("bz", {2}, {0, 0})
+      .node("DequantizeLinear", {"bq", "bs", "bz"}, {"b"})
+      .with("axis", 0);
   file.node("Conv", {"xd", "w", "b"}, {"c"}).node("Relu", {"c"}, {"r"});
   file.node("QuantizeLinear", {"r", "ys", "yz"}, {"yq"}).node("DequantizeLinear", {"yq", "ys", "yz"}, {"y"});
   Graph graph = must_read(from_onnx, file.bytes());
@@ -188,7 +262,13 @@ TEST_CASE("onnx: a value that is also needed as it was gets a quantize node of i
 
 TEST_CASE("onnx: QLinearConv is the same as its operands dequantized") {
   OnnxFile file;
-  file.input("x", {1, 1, 3}).output("y").floats("xs", {}, {0.5f}).int8s("xz", {}, {0}).floats("ws", {1}, {0.5f}).int8s("wz", {1}, {0}).floats("ys", {}, {1.0f});
+  file.input("x", {1, 1, 3})
+      .output("y")
+      .floats("xs", {}, {0.5f})
+      .int8s("xz", {}, {0})
+      .floats("ws", {1}, {0.5f})
+      .int8s("wz", {1}, {0})
+      .floats("ys", {}, {1.0f});
   file.int8s("yz", {}, {1}).int8s("w", {1, 1, 2}, {2, 4}).int32s("b", {1}, {8});
   file.node("QuantizeLinear", {"x", "xs", "xz"}, {"q"}).node("QLinearConv", {"q", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"}, {"c"});
   file.node("DequantizeLinear", {"c", "ys", "yz"}, {"y"});
@@ -232,7 +312,10 @@ TEST_CASE("onnx: files that can't be trusted are refused with the reason") {
     CHECK(refusal(file.bytes()).find("makes a constant of") != std::string::npos);
   }
   SECTION("a padding that would be huge") {
-    file.ints("p", {0, 1 << 20, 0, 1 << 20}).node("Pad", {"x", "p"}, {"a"}).node("Transpose", {"a"}, {"b"}).node("MatMul", {"b", "a"}, {"y"});
+    file.ints("p", {0, 1 << 20, 0, 1 << 20})
+        .node("Pad", {"x", "p"}, {"a"})
+        .node("Transpose", {"a"}, {"b"})
+        .node("MatMul", {"b", "a"}, {"y"});
     CHECK(refusal(file.bytes()).find("node 'MatMul_3'") != std::string::npos);
   }
   SECTION("a cycle") {
@@ -252,6 +335,14 @@ TEST_CASE("onnx: files that can't be trusted are refused with the reason") {
     std::string length;
     for (size_t n = graph.size(); n > 0; n >>= 7) length += static_cast<char>((n & 127) | (n > 127 ? 128 : 0));
     CHECK(refusal(rest.SerializeAsString() + "\x3a" + length + graph).find("more than") != std::string::npos);
+  }
+  SECTION("constants that would grow with every use") {
+    OnnxFile other;
+    other.input("x0", {1, 100}).output("x999").floats("w", {100, 100}, std::vector<float>(10000, 0.01f));
+    for (int i = 0; i < 999; ++i) {
+      other.node("Gemm", {"x" + std::to_string(i), "w"}, {"x" + std::to_string(i + 1)}).with("alpha", 2.0);
+    }
+    CHECK(refusal(other.bytes()).find("grow far beyond its file") != std::string::npos);
   }
   SECTION("unknown dimensions beside the batch") {
     OnnxFile other;
@@ -280,7 +371,9 @@ TEST_CASE("onnx: the networks of MLPerf Tiny, fp32 and int8, agree with each oth
                         {"ad01_fp32", "ad01_int8_qdq", "ad01_u8act_qdq", {2, 640}, -20, 20, 0.25}};
   for (const Pair& pair : pairs) {
     INFO(pair.fp32);
-    auto read = [&](const char* name) { return must_read(from_onnx, skerry::test::read_all(folder / "converted" / (std::string(name) + ".onnx"))); };
+    auto read = [&](const char* name) {
+      return must_read(from_onnx, skerry::test::read_all(folder / "converted" / (std::string(name) + ".onnx")));
+    };
     Graph fp32 = read(pair.fp32), int8 = read(pair.int8), u8 = read(pair.u8);
     CHECK(fp32.value(fp32.inputs[0]).shape[0] == -1);
     CHECK(int8.value(int8.inputs[0]).shape[0] == -1);

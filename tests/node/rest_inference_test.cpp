@@ -128,7 +128,19 @@ TEST_CASE("REST: a request that can't be answered says what is expected and what
   CHECK_THAT(f.refusal(f.post("/v2/models/toy/infer", ""), 400), Contains("JSON"));
   CHECK_THAT(f.refusal(f.post("/v2/models/toy/infer", std::string(100'000, '[')), 400), Contains("JSON"));
   CHECK_THAT(f.refusal(f.post("/v2/models/toy/infer", "\xff\xfe{}"), 400), Contains("JSON"));
-  CHECK_THAT(f.refusal(f.post("/v2/models/toy/infer", good.dump(), {{"Inference-Header-Content-Length", "10"}}), 501), Contains("binary"));
+  CHECK_THAT(f.refusal(f.post("/v2/models/toy/infer", good.dump(), {{"Inference-Header-Content-Length", "10"}}), 400), Contains("JSON"));
+  (bad = good)["inputs"][0]["datatype"] = "FP8";
+  CHECK_THAT(refused(bad), Contains("FP8") && Contains("write one of") && Contains("BF16"));
+  (bad = good)["inputs"][0]["shape"] = {1'000'000'000, 2, 4};
+  CHECK_THAT(refused(bad), Contains("less data than its shape"));
+  (bad = good)["inputs"][0]["parameters"] = {{"shared_memory_region", "r"}, {"shared_memory_byte_size", 32}};
+  CHECK_THAT(refused(bad), Contains("shared memory") && Contains("raw bytes"));
+  (bad = good)["parameters"] = {{"timeout", "soon"}};
+  CHECK_THAT(refused(bad), Contains("timeout"));
+  (bad = good)["parameters"] = {{"priority", -1}};
+  CHECK_THAT(refused(bad), Contains("priority"));
+  (bad = good)["outputs"] = {{{"name", "scores"}, {"parameters", {{"classification", "all"}}}}};
+  CHECK_THAT(refused(bad), Contains("classification"));
   CHECK(f.post("/v2/models/toy/infer", good.dump()).status == 200);  // still there
 }
 

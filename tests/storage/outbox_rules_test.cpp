@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "storage/fsck.h"
+#include "storage/internal/database.h"
 #include "storage/sample_block.h"
 #include "storage/store.h"
 #include "tests/storage/make.h"
@@ -15,6 +16,7 @@ using namespace skerry::storage::test;
 using skerry::test::FaultFs;
 using skerry::test::SimClock;
 using skerry::test::TempDir;
+namespace in = skerry::storage::internal;
 
 namespace {
 
@@ -251,6 +253,31 @@ TEST_CASE("outbox: a clock that was never set ages nothing") {
   n.queue(kClass, 2);
   n.step();
   CHECK(n.status(kClass).entries == 5);
+}
+
+TEST_CASE("outbox: when the note of what was dropped is lost, the sequence is whole again after a repair") {
+  Node n({{kClass, {}, 1000}});
+  n.queue(kClass, 40);
+  n.step();
+  n.store.reset();
+  {
+    auto db = in::Database::open(n.options);
+    REQUIRE(db.ok());
+    REQUIRE((**db)->Delete({}, (*db)->family(in::kMeta), in::key::outbox_dropped(kClass)).ok());
+  }
+  n.open();
+  check_whole(n.read(kClass), 1, 40);  // as empty blocks
+  CHECK(n.store->damaged() > 0);
+  n.store.reset();
+  FsckRequest request;
+  request.repair = true;
+  auto report = fsck(n.options, request);
+  REQUIRE(report.ok());
+  CHECK(report->repaired);
+  CHECK(report->outbox_holes == 30);
+  n.open();
+  check_whole(n.read(kClass), 1, 40);
+  CHECK(n.store->damaged() == 0);
 }
 
 TEST_CASE("outbox: a store that dropped entries is clean to fsck") {

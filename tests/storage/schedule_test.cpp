@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "storage/aggregate.h"
 #include "storage/sample_block.h"
 #include "storage/store.h"
 #include "tests/storage/make.h"
@@ -41,6 +42,54 @@ void apply(const Batch& batch, TimeRange range, Rows& rows) {
   }
 }
 
+// What whole hours keep when their records are rolled up.
+Rows by_hour(const Rows& rows) {
+  struct Hour {
+    uint64_t v = 0, n = 0;
+    double v_min = 1e300, v_max = -1e300;
+    int64_t n_min = INT64_MAX, n_max = INT64_MIN, n_sum = 0;
+  };
+  std::map<int64_t, Hour> hours;
+  for (const auto& [time, row] : rows) {
+    Hour& h = hours[bucket_start(time, std::chrono::hours(1))];
+    if (row.contains("v")) {
+      const double v = std::stod(row.at("v"));
+      ++h.v, h.v_min = std::min(h.v_min, v), h.v_max = std::max(h.v_max, v);
+    }
+    if (row.contains("n")) {
+      const int64_t n = std::stoll(row.at("n"));
+      ++h.n, h.n_min = std::min(h.n_min, n), h.n_max = std::max(h.n_max, n), h.n_sum += n;
+    }
+  }
+  Rows out;
+  for (const auto& [time, h] : hours) {
+    Row& row = out[time];
+    if (h.v > 0) row = {{"count_v", fmt::format("{}", double(h.v))}, {"min_v", fmt::format("{}", h.v_min)}, {"max_v", fmt::format("{}", h.v_max)}};
+    if (h.n == 0) continue;
+    row["count_n"] = fmt::format("{}", double(h.n));
+    row["min_n"] = fmt::format("{}", double(h.n_min));
+    row["max_n"] = fmt::format("{}", double(h.n_max));
+    row["sum_n"] = fmt::format("{}", double(h.n_sum));
+  }
+  return out;
+}
+
+class Buckets final : public RecordVisitor {
+ public:
+  Rows found;
+  Status rows(const Batch& batch, size_t from, size_t to) override {
+    for (size_t i = from; i < to; ++i) {
+      Row& row = found[batch.times[i]];
+      for (const Column& c : batch.columns) {
+        if (c.has(i) && c.name != "sum_v") row[c.name] = text(c, i);
+      }
+      if (row["count_n"] == text({"", std::vector<int64_t>{0}, {}}, 0)) row.erase("count_n");
+      if (row["count_n"].empty()) row.erase("count_n");
+    }
+    return {};
+  }
+};
+
 // One commit to one series. `sure`: acknowledged and durable. Otherwise it may be there or not.
 struct Written {
   Batch batch;
@@ -55,7 +104,13 @@ class Schedule {
     options_.path = folder_ / "store";
     options_.file_system = disk_.file_system();
     options_.write_buffer_bytes = random_.chance(0.5) ? 64 << 10 : 256 << 10;
-    options_.streams = {{"loose*", Durability::os, true}, {"*", Durability::batch, true}};
+    StreamRule rolled{"rolled", Durability::batch, random_.chance(0.6)};
+    rolled.quota_bytes = 4'000 + random_.below(60'000);
+    rolled.on_full = OnFull::roll_up;
+    rolled.drop_unsent = random_.chance(0.4);
+    hub_gets_rolled_ = rolled.sync && !rolled.drop_unsent;
+    options_.streams = {{"loose*", Durability::os, true}, rolled, {"*", Durability::batch, true}};
+    if (random_.chance(0.5)) names_ = {"rolled", "rolled", "a", "loose"};
     base_ = clock_.now_ns() - 40 * 86'400 * kSecond;
     open();
   }
@@ -71,6 +126,11 @@ class Schedule {
   }
 
   uint64_t seals = 0, cuts = 0, outages = 0;
+  uint64_t rolled() const {  // where nothing had to go: then every hour was compared
+    uint64_t sum = 0, gone = 0;
+    for (const Loss& loss : store_->losses()) (loss.reason == LossReason::rolled_up ? sum : gone) += loss.records;
+    return gone == 0 ? sum : 0;
+  }
 
  private:
   void open() {
@@ -123,20 +183,26 @@ class Schedule {
   Batch make(const std::string& series) {
     Batch batch;
     batch.series.name = series;
-    const int64_t step = random_.chance(0.2) ? 3600 * kSecond : random_.chance(0.5) ? kSecond / 100 : kSecond;
+    const bool rolled = series == "rolled";
+    const int64_t step = !rolled && random_.chance(0.2) ? 3600 * kSecond : random_.chance(0.5) ? kSecond / 100 : kSecond;
     int64_t& newest = newest_[series];
     int64_t time = random_.chance(0.7) ? newest + step : newest - static_cast<int64_t>(random_.below(100)) * step;
     const size_t rows = random_.chance(0.3) ? 1 : 1 + random_.below(step > kSecond ? 24 : 400);
     for (size_t i = 0; i < rows; ++i) {
-      batch.times.push_back(base_ + time);
+      // A record that came again after it was rolled up would count again.
+      if (!rolled || used_.insert(time).second) batch.times.push_back(base_ + time);
       newest = std::max(newest, time);
       time += random_.chance(0.9) ? step : static_cast<int64_t>(random_.below(3)) * step;  // also the same time twice
+    }
+    if (batch.times.empty()) {
+      used_.insert(++newest);
+      batch.times.push_back(base_ + newest);
     }
     std::vector<double> v;
     std::vector<int64_t> n;
     std::vector<std::string> s;
     std::vector<uint8_t> present;
-    for (size_t i = 0; i < rows; ++i) {
+    for (size_t i = 0; i < batch.times.size(); ++i) {
       v.push_back(random_.chance(0.5) ? static_cast<double>(random_.below(1000)) / 8 : random_.uniform());
       n.push_back(static_cast<int64_t>(random_.below(1 << 20)));
       s.push_back(random_.chance(0.9) ? "on" : "off");
@@ -175,7 +241,39 @@ class Schedule {
     return random_.chance(0.3) ? TimeRange{} : TimeRange{a, b};
   }
 
+  // Hours of which a quota took something at last.
+  Rows whole_hours(Rows hours) const {
+    for (const Loss& loss : store_->losses()) {
+      if (loss.series != "rolled" || loss.reason != LossReason::quota) continue;
+      std::erase_if(hours, [&](const auto& h) { return h.first < loss.range.to_ns && h.first + 3600 * kSecond > loss.range.from_ns; });
+    }
+    return hours;
+  }
+
+  Rows read_rolled() {
+    AggregateQuery query;
+    query.series = {"rolled", {}};
+    query.bucket = std::chrono::hours(1);
+    const auto streams = store_->streams();
+    for (const StreamInfo& stream : *streams) {
+      for (const auto& [name, type] : stream.fields) {
+        if (stream.series == query.series && type != FieldType::string) query.fields.push_back(name);
+      }
+    }
+    if (query.fields.empty()) return {};
+    query.functions = *parse_aggregates("count,min,max,sum");
+    Buckets buckets;
+    const Status status = aggregate(*store_, query, buckets);
+    INFO((status.ok() ? "" : status.error().message));
+    REQUIRE(status.ok());
+    auto records = store_->read(query.series, {}, 1 << 20);
+    REQUIRE(records.ok());
+    for (size_t i = 1; i < records->rows(); ++i) REQUIRE(records->times[i - 1] < records->times[i]);
+    return whole_hours(buckets.found);
+  }
+
   Rows read(const std::string& series, TimeRange range) {
+    if (series == "rolled") return read_rolled();
     Rows rows;
     auto batch = store_->read({series, {}}, range, 1 << 20);
     if (!batch.ok() && batch.error().code == Code::not_found) return rows;
@@ -188,8 +286,9 @@ class Schedule {
 
   Rows expected(const std::string& series, TimeRange range) {
     Rows rows;
+    if (series == "rolled") range = {};
     for (const Written& w : written_[series]) apply(w.batch, range, rows);
-    return rows;
+    return series == "rolled" ? whole_hours(by_hour(rows)) : rows;
   }
 
   // What was in doubt - a commit whose sync failed, or that no rule protected from a power cut - is there as a whole or not at all.
@@ -205,7 +304,7 @@ class Schedule {
       for (size_t i = 0, bit = 0; i < all.size(); ++i) {
         if (all[i].sure || (choice >> bit++ & 1) == 0) apply(all[i].batch, {}, rows);
       }
-      if (rows != found) continue;
+      if ((series == "rolled" ? whole_hours(by_hour(rows)) : rows) != found) continue;
       for (size_t bit = doubtful.size(); bit-- > 0;) {
         if (choice >> bit & 1) all.erase(all.begin() + static_cast<ptrdiff_t>(doubtful[bit]));
       }
@@ -266,6 +365,13 @@ class Schedule {
     for (const OutboxItem& item : *items) {
       REQUIRE(item.seq == ++seq);
       REQUIRE(item.records > 0);
+      if (item.kind == EntryKind::lost) {
+        REQUIRE(!hub_gets_rolled_);
+        REQUIRE(item.last_seq >= seq);
+        for (; seq < item.last_seq; ++seq) hub_.emplace(seq, Batch{});
+        hub_.emplace(seq, Batch{});
+        continue;
+      }
       auto batch = decode_block({item.subject, {}}, item.payload);
       REQUIRE(batch.ok());
       REQUIRE(batch->rows() == item.records);
@@ -291,7 +397,13 @@ class Schedule {
       REQUIRE(number == ++seq);
       apply(batch, {}, copy[batch.series.name]);
     }
-    for (const std::string& series : names_) same("the hub's " + series, copy[series], expected(series, {}));
+    for (const std::string& series : names_) {
+      if (series != "rolled") same("the hub's " + series, copy[series], expected(series, {}));
+    }
+    if (!hub_gets_rolled_) return;
+    Rows rows;  // what it had not was not rolled up
+    for (const Written& w : written_["rolled"]) apply(w.batch, {}, rows);
+    same("the hub's rolled", copy["rolled"], rows);
   }
 
   Random random_;
@@ -302,7 +414,9 @@ class Schedule {
   Options options_;
   std::unique_ptr<Store> store_;
   int64_t base_ = 0;
-  const std::vector<std::string> names_ = {"a", "b", "loose"};
+  std::vector<std::string> names_ = {"a", "b", "loose"};
+  bool hub_gets_rolled_ = false;
+  std::set<int64_t> used_;  // times of records that may be rolled up
   std::map<std::string, int64_t> newest_;
   std::map<std::string, std::vector<Written>> written_;
   static constexpr size_t kLooseMax = 3;
@@ -312,7 +426,7 @@ class Schedule {
 };
 
 struct Total {
-  uint64_t seals = 0, cuts = 0, outages = 0;
+  uint64_t seals = 0, cuts = 0, outages = 0, rolled = 0;
 };
 
 // SKERRY_SCHEDULE_SEED: this one schedule alone.
@@ -328,6 +442,7 @@ Total run_schedules(int count, Schedule::Faults faults, uint64_t part = 0) {
     total.seals += schedule.seals;
     total.cuts += schedule.cuts;
     total.outages += schedule.outages;
+    total.rolled += schedule.rolled();
   }
   return total;
 }
@@ -336,6 +451,7 @@ void run_quarter(uint64_t part) {
   const Total total = run_schedules(500, Schedule::Faults::power_cuts, part);
   CHECK(total.seals > 0);
   CHECK(total.cuts > 0);
+  CHECK(total.rolled > 0);
 }
 
 }  // namespace

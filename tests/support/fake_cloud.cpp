@@ -36,6 +36,7 @@ std::vector<std::string> identities(const storage::OutboxItem& item) {
   switch (item.kind) {
     case storage::EntryKind::samples: {
       std::vector<std::string> all;
+      if (item.records == 0) return {};  // damaged, or a dead letter
       const Batch batch = must(storage::decode_block(must(Series::parse(item.subject)), item.payload));
       for (int64_t time : batch.times) all.push_back(item.subject + "@" + std::to_string(time));
       return all;
@@ -44,8 +45,8 @@ std::vector<std::string> identities(const storage::OutboxItem& item) {
       return {"prediction " + std::to_string(storage::number(must(storage::decode_prediction(item.payload)).id))};
     case storage::EntryKind::label: return {"label " + std::to_string(storage::number(must(storage::decode_label(item.payload)).id))};
     case storage::EntryKind::model_delta:
-    case storage::EntryKind::model_event:
-    case storage::EntryKind::lost: break;
+    case storage::EntryKind::model_event: break;
+    case storage::EntryKind::lost: return {};
   }
   return {std::string(storage::to_string(item.kind)) + " " + item.subject};
 }
@@ -97,7 +98,7 @@ class FakeCloud::Link final : public sync::Uplink {
   }
   Result<sync::BatchReply> send(const sync::Batch& message) override {
     return cloud_.exchange<sync::BatchReply>(message, {.outbox_class = message.outbox_class, .epoch = message.epoch,
-                                                       .first = message.entries.front().seq, .last = message.entries.back().seq});
+                                                       .first = message.entries.front().seq, .last = message.entries.back().end_seq()});
   }
   sync::Traffic traffic() const override { return cloud_.traffic_; }
 
@@ -214,6 +215,9 @@ Result<std::string> FakeCloud::serve(const std::string& bytes, Request& request)
   }
   auto batch = sync::decode_batch(bytes);
   if (!batch.ok()) return refused(batch.error());
+  for (const auto& item : batch->entries) {
+    if (!poison_.empty() && item.subject == poison_) return sync::encode(sync::BatchReply{sync::BatchOutcome::refused, 0, "poisoned"});
+  }
   SKERRY_ASSIGN(auto reply, receiver_->apply(*batch));
   request.outcome = to_string(reply.outcome);
   return sync::encode(reply);
@@ -277,7 +281,7 @@ std::map<storage::OutboxClass, std::set<uint64_t>> FakeCloud::sequences(const st
   }
   for (storage::OutboxClass c : storage::kOutboxClasses) {
     const Status status = receiver_->entries(node, c, [&](uint64_t epoch, const storage::OutboxItem& item) {
-      if (epoch == newest) all[c].insert(item.seq);
+      for (uint64_t seq = item.seq; epoch == newest && seq <= item.end_seq(); ++seq) all[c].insert(seq);
       return true;
     });
     if (!status.ok()) throw std::logic_error(status.error().message);

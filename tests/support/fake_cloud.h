@@ -51,6 +51,7 @@ class FakeCloud {
   // --- a hub that does not keep to the protocol
   enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything };
   void lie(Lie lie) { lie_ = lie; }
+  void poison(const std::string& subject) { poison_ = subject; }  // refuses every batch with an entry of this subject
 
   // --- the hub's disk
   void restart();                              // kill -9 and start again
@@ -93,6 +94,7 @@ class FakeCloud {
   bool up_ = true;
   int lose_ack_ = 0, lose_request_ = 0, duplicate_ = 0, corrupt_reply_ = 0, corrupt_request_ = 0, delay_ = 0;
   Lie lie_ = Lie::none;
+  std::string poison_;
   std::vector<std::pair<bool, std::string>> late_;  // delayed messages; true: HELLO
   std::vector<Request> requests_;
   sync::Traffic traffic_;

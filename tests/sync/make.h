@@ -61,6 +61,7 @@ struct Node {
   skerry::test::TempDir dir;
   std::shared_ptr<rocksdb::FileSystem> disk = skerry::test::hasty_file_system();
   sync::Options options;
+  std::vector<storage::OutboxRule> outbox_rules;
   std::function<LinkFacts(const BearerPolicy&)> link;
   std::function<DeviceFacts()> device;
   std::unique_ptr<storage::Store> store;
@@ -79,6 +80,7 @@ struct Node {
     store_options.path = dir / "store";
     store_options.node = "pump-1";
     store_options.streams = {{.name = "*", .durability = storage::Durability::os, .sync = true}};
+    store_options.outbox = outbox_rules;
     store_options.file_system = disk;
     auto opened = storage::Store::open(store_options, clock);
     INFO((opened.ok() ? "" : opened.error().message));

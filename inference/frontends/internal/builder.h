@@ -2,8 +2,10 @@
 // Threads: a value type. On failure: names the node.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "inference/graph/graph.h"
@@ -18,7 +20,8 @@ std::string printable(std::string_view name);
 
 class Builder {
  public:
-  explicit Builder(std::string source) { graph_.source = std::move(source); }
+  // `source_bytes`: size of the file. Constants that are made from its data may take a multiple of it.
+  Builder(std::string source, size_t source_bytes);
 
   graph::ValueId input(std::string name, graph::ElementType type, graph::Shape shape);
   graph::ValueId constant(std::string name, graph::Shape shape, const std::vector<float>& data);
@@ -32,12 +35,22 @@ class Builder {
   // A node that rounds a computed value to a grid.
   graph::ValueId quantize(const std::string& name, graph::ValueId x, graph::ElementType type, graph::Quantization quantization);
 
-  // The same value in another shape or order; nothing is added when nothing changes. Constants keep their quantization.
+  // The same values in another shape or order: they stay on their grid. Nothing is added when nothing changes, or when it undoes what was
+  // before.
   Result<graph::ValueId> reshape(const std::string& name, graph::ValueId x, graph::Shape shape);
   Result<graph::ValueId> transpose(const std::string& name, graph::ValueId x, std::vector<int64_t> permutation);
 
+  // What joins, cuts or picks values: what comes out lies on the grid that all inputs lie on, if they do.
+  Result<graph::ValueId> add_moving(const std::string& name, graph::Operation operation, std::vector<graph::ValueId> inputs);
+
+  // A constant of real numbers, from any.
+  Result<graph::ValueId> dequantized(graph::ValueId constant);
+
   // Resolves a target shape that may hold kBatch, -1 (what is left) and 1 where the batch of `x` stands once it is unknown.
   Result<graph::Shape> reshape_target(graph::ValueId x, std::vector<int64_t> target) const;
+
+  // Before a copy of so many bytes is made. Error: exhausted.
+  Status take(size_t bytes);
 
   const graph::Shape& shape(graph::ValueId id) const { return graph_.value(id).shape; }
   int64_t rank(graph::ValueId id) const { return static_cast<int64_t>(shape(id).size()); }
@@ -49,7 +62,12 @@ class Builder {
   Result<graph::Graph> finish(std::vector<graph::ValueId> outputs);
 
  private:
+  const graph::Node* maker_of(graph::ValueId id) const;
+
   graph::Graph graph_;
+  std::map<graph::ValueId, size_t> makers_;                                               // index of the node
+  std::map<std::pair<graph::ValueId, std::vector<int64_t>>, graph::ValueId> transposed_;  // constants: weights may be shared by many layers
+  size_t bytes_left_;
 };
 
 // 0 … rank - 1, or Error: invalid.

@@ -1,10 +1,11 @@
-// Turns the nodes of an ONNX model into nodes of a graph, one after the other, with all shapes known on the way.
-// Three things can stand behind a name: a value of the graph, known integers (what shapes are calculated with), a constant of the file.
+// Turns the nodes of an ONNX model into nodes of a graph, one after the other, with all shapes known on the way. Three things can stand
+// behind a name: a value of the graph, known integers (what shapes are calculated with), a constant of the file.
 // Threads: one. On failure: names the operator and its node.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ enum class BatchRule { free, as_given };  // free: a first dimension of 1 of eve
 
 class OnnxConverter {
  public:
-  explicit OnnxConverter(const OnnxModel& model) : model_(model), builder_("onnx") {}
+  explicit OnnxConverter(const OnnxModel& model) : model_(model), builder_("onnx", model.file_bytes) {}
   Result<graph::Graph> convert(BatchRule rule);
 
  private:
@@ -59,9 +60,9 @@ class OnnxConverter {
   Status set(const OnnxNode& node, size_t output, graph::ValueId id, bool stored = false);
   Status set(const OnnxNode& node, Ints ints);
   Status add(const OnnxNode& node, graph::Operation operation, std::vector<graph::ValueId> inputs);
-  // For operators that only move numbers: what comes out of stored integers are stored integers on the same grid.
-  Status add_moving(const OnnxNode& node, graph::Operation operation, graph::ValueId x);
-  Status keep_grid(const OnnxNode& node, graph::ValueId from, graph::ValueId to);
+  // For operators that only move numbers: what comes out of stored integers are stored integers.
+  Status set_moved(const OnnxNode& node, graph::ValueId id);
+  Status add_moving(const OnnxNode& node, graph::Operation operation, std::vector<graph::ValueId> inputs);
   Result<WindowSpec> window(const OnnxNode& node, graph::ValueId x, std::vector<int64_t> kernel) const;
 
   // onnx_layers.cpp
@@ -80,10 +81,15 @@ class OnnxConverter {
   Status prelu(const OnnxNode& node);
   Status binary(const OnnxNode& node);
   Status unary(const OnnxNode& node);
+  Status erf(const OnnxNode& node);
   Status reduce(const OnnxNode& node);
   Status identity(const OnnxNode& node);
   Status cast(const OnnxNode& node);
   Status constant(const OnnxNode& node);
+  // The only node that uses what this one gives, when it is of this type; and the number that is its other operand.
+  const OnnxNode* only_user(const std::string& name, const std::string& type) const;
+  const OnnxNode* maker(const std::string& name, const std::string& type) const;
+  std::optional<float> other_number(const OnnxNode& node, const std::string& name);
   // onnx_shapes.cpp
   Status shape_of(const OnnxNode& node);
   Status constant_of_shape(const OnnxNode& node);
@@ -111,8 +117,9 @@ class OnnxConverter {
   Builder builder_;
   BatchRule rule_ = BatchRule::as_given;
   std::map<std::string, Item> items_;
-  std::map<std::string, size_t> uses_;            // of names, by nodes and as outputs of the model
-  std::map<graph::ValueId, std::string> maker_;   // the name that a node gave a value first
+  std::map<std::string, size_t> uses_;           // of names, by nodes and as outputs of the model
+  std::set<const OnnxNode*> done_;               // ahead of their turn, with the node that they belong to
+  std::map<graph::ValueId, std::string> maker_;  // the name that a node gave a value first
 };
 
 }  // namespace skerry::inference::frontends

@@ -1,5 +1,5 @@
-// An ONNX file as plain structures: parsed, bounded, typed tensors; nothing of it is interpreted. The only door to its protobuf form.
-// On failure: invalid with the thing's name; memory stays within a multiple of the file's size.
+// An ONNX file as plain structures: parsed, bounded, typed tensors; nothing of it is interpreted. The only door to its protobuf form. On
+// failure: invalid with the thing's name; memory stays within a multiple of the file's size.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,7 @@ struct OnnxAttribute {
 };
 
 struct OnnxNode {
-  std::string name, type, domain;  // type: "Conv"
+  std::string name, type, domain;            // type: "Conv"
   std::vector<std::string> inputs, outputs;  // "" is an optional one that is left out
   std::map<std::string, OnnxAttribute> attributes;
 
@@ -50,6 +50,7 @@ struct OnnxValue {  // an input or output of the model
 };
 
 struct OnnxModel {
+  size_t file_bytes = 0;
   int64_t opset = 0;
   std::vector<OnnxNode> nodes;
   std::map<std::string, OnnxTensor> initializers;

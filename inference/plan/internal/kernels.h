@@ -22,7 +22,7 @@ struct Kernel {
 Kernel make_kernel(const Plan& plan, const Step& step, int64_t batch);
 
 // An int8 depthwise convolution with per-channel multipliers, where the processor has a form of it that is faster than the library's; empty
-// when not. `multiplier` and `offset` as in onednn.h.
+// when not.
 Kernel make_depthwise(const Plan& plan, const Step& step, int64_t batch);
 
 float activated(const graph::ActivationSpec& activation, float x);

@@ -1,0 +1,202 @@
+#include "node/zmq_api.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+#include <vector>
+#include <zmq.hpp>
+
+#include "base/log.h"
+#include "node/internal/infer_message.h"
+#include "node/internal/rest.h"
+
+namespace skerry::node {
+namespace {
+
+using Frames = std::vector<zmq::message_t>;
+
+constexpr size_t kFramesMax = 20;        // routing id, delimiter, JSON, tensors
+constexpr int kMessagesPerStep = 64;
+
+std::string_view view(const zmq::message_t& frame) { return {static_cast<const char*>(frame.data()), frame.size()}; }
+
+// What comes before a request's JSON, and goes back before its answer: the routing id, and the empty frame of a REQ socket.
+struct Envelope {
+  std::string peer;
+  bool delimited = false;
+};
+
+struct Outgoing {
+  Envelope envelope;
+  std::string json;
+  std::vector<std::string> raw;
+};
+
+// Answers of other threads wait here; the socket's thread is woken by a file descriptor.
+class Mailbox {
+ public:
+  Mailbox() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { SKERRY_CHECK(fd_ >= 0, "eventfd: out of file descriptors"); }
+  ~Mailbox() { ::close(fd_); }
+  Mailbox(const Mailbox&) = delete;
+  int fd() const { return fd_; }
+  void put(Outgoing message) {
+    std::lock_guard lock(mutex_);
+    messages_.push_back(std::move(message));
+    filled_ = true;
+    const uint64_t one = 1;
+    [[maybe_unused]] auto ignored = ::write(fd_, &one, sizeof one);  // full: it is readable already
+  }
+  std::deque<Outgoing> take() {
+    if (!filled_) return {};
+    std::lock_guard lock(mutex_);
+    filled_ = false;
+    uint64_t count = 0;
+    [[maybe_unused]] auto ignored = ::read(fd_, &count, sizeof count);
+    return std::exchange(messages_, {});
+  }
+
+ private:
+  const int fd_;
+  std::atomic<bool> filled_{false};  // spares a look that costs a system call
+  std::mutex mutex_;
+  std::deque<Outgoing> messages_;
+};
+
+Outgoing refusal(Envelope envelope, const std::optional<std::string>& id, const Error& error) {
+  nlohmann::json body = {{"error", error.message}, {"status", http::error_response(error).status}};
+  if (id) body["id"] = *id;
+  return {std::move(envelope), body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), {}};
+}
+
+}  // namespace
+
+struct ZmqApi::Impl {
+  Impl(const ZmqOptions& o, Node& n) : options(o), node(n), context(1), socket(context, zmq::socket_type::router) {}
+
+  Status bind(const std::string& endpoint) {
+    try {
+      socket.bind(endpoint);
+      endpoints += (endpoints.empty() ? "" : " ") + socket.get(zmq::sockopt::last_endpoint);
+      return {};
+    } catch (const zmq::error_t& e) {
+      return fail(Code::unavailable, "cannot listen on {}: {}; is another instance running? choose another in [zeromq]", endpoint, e.what());
+    }
+  }
+
+  // One message of a peer, all its frames taken off the socket. Empty: none is there.
+  Frames receive() {
+    Frames frames;
+    for (bool more = true; more;) {
+      zmq::message_t frame;
+      if (!socket.recv(frame, zmq::recv_flags::dontwait)) break;
+      more = frame.more();
+      if (frames.size() <= kFramesMax) frames.push_back(std::move(frame));  // further ones are only read
+    }
+    return frames;
+  }
+
+  void send(const Outgoing& out) {
+    auto frame = [&](std::string_view bytes, bool more) {
+      const auto flags = zmq::send_flags::dontwait | (more ? zmq::send_flags::sndmore : zmq::send_flags::none);
+      return socket.send(zmq::buffer(bytes), flags).has_value();
+    };
+    if (!frame(out.envelope.peer, true)) return;
+    if (out.envelope.delimited) frame("", true);
+    frame(out.json, !out.raw.empty());
+    for (size_t i = 0; i < out.raw.size(); ++i) frame(out.raw[i], i + 1 < out.raw.size());
+  }
+
+  void handle(Frames frames) {
+    Envelope envelope{std::string(view(frames.front())), frames.size() > 1 && frames[1].size() == 0};
+    const size_t head = envelope.delimited ? 2 : 1;
+    if (frames.size() > kFramesMax || frames.size() <= head) {
+      return send(refusal(std::move(envelope), std::nullopt,
+                          fail(Code::invalid, "a message is a frame of JSON and at most {} of tensors", kFramesMax - 3)));
+    }
+    std::vector<std::string_view> tensors;
+    for (size_t i = head + 1; i < frames.size(); ++i) tensors.push_back(view(frames[i]));
+    std::optional<std::string> id;
+    Status asked = ask(envelope, view(frames[head]), std::move(tensors), id);
+    if (!asked.ok()) send(refusal(std::move(envelope), id, asked.error()));
+  }
+
+  Status ask(const Envelope& envelope, std::string_view text, std::vector<std::string_view> tensors, std::optional<std::string>& id) {
+    SKERRY_ASSIGN(const Address address, parse_address(text));
+    id = address.id;
+    SKERRY_ASSIGN(auto model, node.engine().find(address.model, address.version));
+    const ModelSpecs specs{model->package.info, model->inputs, model->outputs};
+    SKERRY_ASSIGN(InferRequest parsed, parse_infer(text, RawTensors::in_frames(std::move(tensors)), specs));
+    auto request = std::make_shared<InferRequest>(std::move(parsed));
+    inference::Job job{address.model, address.version, std::move(request->inputs), request->priority, request->timeout};
+    const auto here = std::this_thread::get_id();
+    node.scheduler().submit(std::move(job), inference::Scheduler::Caller::must_not_block,
+                            [this, envelope, request, model, here](Result<inference::Answer> answer) {
+                              Outgoing out = answer.ok() ? written(envelope, *request, *model, *answer)
+                                                         : refusal(envelope, request->id, answer.error());
+                              if (std::this_thread::get_id() == here) send(out);
+                              else mailbox.put(std::move(out));
+                            });
+    return {};
+  }
+
+  static Outgoing written(const Envelope& envelope, const InferRequest& request, const inference::LoadedModel& model,
+                          const inference::Answer& answer) {
+    InferAnswer text = write_infer(answer, request, model.package.info);
+    return {envelope, std::move(text.json), std::move(text.raw)};
+  }
+
+  const ZmqOptions options;
+  Node& node;
+  zmq::context_t context;
+  zmq::socket_t socket;
+  Mailbox mailbox;
+  std::string endpoints;
+  std::atomic<uint64_t> messages{0};
+};
+
+ZmqApi::ZmqApi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ZmqApi::~ZmqApi() = default;
+
+Result<std::unique_ptr<ZmqApi>> ZmqApi::open(const ZmqOptions& options, const std::filesystem::path& data_dir, Node& node) try {
+  if (options.ipc.empty() && options.tcp.empty()) return fail(Code::invalid, "[zeromq] is enabled without an endpoint: set ipc or tcp");
+  auto impl = std::make_unique<Impl>(options, node);
+  impl->socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(options.message_bytes_max));
+  impl->socket.set(zmq::sockopt::rcvhwm, static_cast<int>(options.messages_max));
+  impl->socket.set(zmq::sockopt::sndhwm, static_cast<int>(options.messages_max));
+  impl->socket.set(zmq::sockopt::linger, 0);
+  if (!options.ipc.empty()) SKERRY_TRY(impl->bind("ipc://" + (std::filesystem::absolute(data_dir) / options.ipc).string()));
+  if (!options.tcp.empty()) SKERRY_TRY(impl->bind("tcp://" + options.tcp));
+  return std::unique_ptr<ZmqApi>(new ZmqApi(std::move(impl)));
+} catch (const zmq::error_t& e) {
+  return fail(Code::unavailable, "ZeroMQ can't be set up: {}", e.what());
+}
+
+Duration ZmqApi::step(Duration patience) try {
+  for (int i = 0; i < kMessagesPerStep; ++i) {
+    for (const Outgoing& out : impl_->mailbox.take()) impl_->send(out);
+    Frames frames = impl_->receive();
+    if (frames.empty()) {
+      if (i > 0) return Duration::zero();
+      zmq::pollitem_t items[] = {{impl_->socket.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, impl_->mailbox.fd(), ZMQ_POLLIN, 0}};
+      if (zmq::poll(items, 2, std::chrono::duration_cast<std::chrono::milliseconds>(patience)) == 0) return Duration::zero();
+      continue;
+    }
+    impl_->messages += 1;
+    impl_->handle(std::move(frames));
+  }
+  return Duration::zero();
+} catch (const zmq::error_t& e) {
+  log::warn("zeromq", "a message was dropped: {}", e.what());
+  return std::chrono::milliseconds(10);
+}
+
+uint64_t ZmqApi::messages() const { return impl_->messages; }
+const std::string& ZmqApi::endpoints() const { return impl_->endpoints; }
+
+}  // namespace skerry::node

@@ -1,0 +1,141 @@
+#include "tests/bench/sync_simulated.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "node/simulate/simulate.h"
+
+namespace skerry::bench {
+namespace {
+
+using simulate::Event;
+using simulate::EventKind;
+using simulate::Report;
+using simulate::Scenario;
+using storage::OutboxClass;
+using namespace std::chrono_literals;
+
+Result<config::Config> node_of(const std::string& toml) {
+  auto parsed = config::parse(toml, "bench.toml");
+  if (!parsed.diagnostics.empty()) return fail(Code::internal, "{}", parsed.diagnostics[0].text());
+  return parsed.config;
+}
+
+Result<Report> play(const std::string& node, const Scenario& scenario, uint64_t seed = 7) {
+  SKERRY_ASSIGN(const config::Config config, node_of(node));
+  log::configure({.level = log::Level::off});
+  auto report = simulate::run(config, scenario, {.seed = seed, .trace = {}});
+  log::configure({});
+  return report;
+}
+
+// A tenth of a 2 GB card and of what there is to send, so that a run takes seconds: telemetry that fits, logs that do not.
+Scenario drive(Size size) {
+  Scenario s{.name = "drive", .length = size == Size::smoke ? Duration(24h) : Duration(24h * 30), .trace = "driving"};
+  s.loads.push_back({.name = "pump"});
+  s.loads.push_back({.name = "fault", .outbox_class = OutboxClass::alarm, .interval = 2h, .bytes = 300, .random = true});
+  s.loads.push_back({.name = "delta", .outbox_class = OutboxClass::model, .interval = 24h, .bytes = 200 << 10});
+  s.loads.push_back({.name = "log", .outbox_class = OutboxClass::diagnostics, .interval = 10min, .bytes = 90 << 10});
+  return s;
+}
+
+double delivered(const Report& r, OutboxClass c) {
+  const auto& f = r.classes.at(c);
+  return f.queued == 0 ? 0 : 100.0 * static_cast<double>(f.delivered) / static_cast<double>(f.queued);
+}
+
+uint64_t worst_month(const Report& r) { return r.bearers.begin()->second.worst_month_bytes; }
+
+}  // namespace
+
+Result<std::vector<Figure>> sync_policy(Size size, const Places&) {
+  constexpr uint64_t kCap = 200'000'000;
+  const Scenario scenario = drive(size);
+  SKERRY_ASSIGN(const Report ours, play("[sync]\npreset = \"lte-metered\"\n[sync.class.diagnostics]\npatience = \"1s\"\n[[sync.bearer]]\nmonthly = \"200 MB\"\n", scenario));
+  // 200 MB over 30 days are 77 bytes a second; all classes share the cap, as they do where only the rate is capped.
+  SKERRY_ASSIGN(const Report fixed, play("[sync]\nrate_max = 77\nburst = \"256 KiB\"\n", scenario));
+  SKERRY_ASSIGN(const Report online, play("", scenario));
+  for (const auto& [name, r] : {std::pair{"policy", &ours}, std::pair{"static rate", &fixed}, std::pair{"when online", &online}}) {
+    std::cout << "# " << name << ": alarm p99 " << r->classes.at(OutboxClass::alarm).p99_seconds << " s, telemetry " << delivered(*r, OutboxClass::telemetry)
+              << " %, worst month " << worst_month(*r) / 1'000'000 << " MB of 200" << std::endl;
+  }
+  std::vector<Figure> figures;
+  const double ours_p99 = ours.classes.at(OutboxClass::alarm).p99_seconds;
+  figures.push_back({"sync.month_over_cap", static_cast<double>(worst_month(ours)) / static_cast<double>(kCap), "ratio", 1, Better::lower,
+                     Peer{"when_online", static_cast<double>(worst_month(ours)) / static_cast<double>(worst_month(online))}});
+  figures.push_back({"sync.alarm_p99_to_static_rate", ours_p99 / fixed.classes.at(OutboxClass::alarm).p99_seconds, "ratio", 1, Better::lower,
+                     Peer{"static_rate", ours_p99 / fixed.classes.at(OutboxClass::alarm).p99_seconds}});
+  figures.push_back({"sync.alarm_p99_to_when_online", ours_p99 / online.classes.at(OutboxClass::alarm).p99_seconds, "ratio", 1, Better::lower,
+                     Peer{"when_online", ours_p99 / online.classes.at(OutboxClass::alarm).p99_seconds}});
+  figures.push_back({"sync.telemetry_delivered", delivered(ours, OutboxClass::telemetry), "%", std::min(99.9, delivered(fixed, OutboxClass::telemetry)), Better::higher,
+                     Peer{"static_rate", delivered(ours, OutboxClass::telemetry) / std::max(1e-9, delivered(fixed, OutboxClass::telemetry))}});
+  for (Figure& f : figures) f.judged = size == Size::full;
+  return figures;
+}
+
+Result<std::vector<Figure>> sync_month(Size size, const Places&) {
+  Scenario scenario{.name = "month", .length = size == Size::smoke ? Duration(24h) : Duration(24h * 30)};
+  scenario.loads.push_back({.name = "pump"});
+  scenario.events.push_back({.kind = EventKind::outage, .at = 5h, .length = 40min, .every = 24h});
+  SKERRY_ASSIGN(const Report report, play("[sync]\npreset = \"lte-metered\"\n", scenario));
+  Figure figure{"sync.simulated_month", report.took_seconds, "s", 10, Better::lower};
+  figure.judged = size == Size::full;
+  return std::vector<Figure>{figure};
+}
+
+// A backlog of a million records behind an outage; the peer is the time that its bytes take on the same link in one upload.
+Result<std::vector<Figure>> sync_drain(Size size, const Places&) {
+  std::vector<Figure> figures;
+  for (uint64_t mbit : {5, 20, 100}) {
+    Scenario s{.name = "drain", .length = 2h};
+    s.link = {.technology = sync::Technology::ethernet, .rate = mbit * 125'000, .rtt = 50ms, .loss = 0};
+    const auto fill = 1000s;
+    const uint64_t per_second = size == Size::smoke ? 50 : 1000;
+    s.loads.push_back({.name = "pump", .interval = Duration(1'000'000'000 / static_cast<int64_t>(per_second)), .batch = 1000, .fields = 6});
+    s.events.push_back({.kind = EventKind::outage, .at = 0s, .length = fill, .visible = true});
+    s.length = fill;
+    SKERRY_ASSIGN(const Report full, play("", s));
+    s.length = fill + 1s;
+    // How much of it goes in the time that a plain upload of all its bytes would take.
+    const uint64_t backlog = full.backlog_max;
+    const double plain_seconds = static_cast<double>(sync::wire_bytes(backlog)) / static_cast<double>(s.link.rate) + 0.05;
+    s.length = fill + Duration(static_cast<int64_t>(plain_seconds * 1e9));
+    SKERRY_ASSIGN(const Report drained, play("[sync]\nbatch_max = \"4 MiB\"\n", s));
+    const double share = 100.0 * static_cast<double>(drained.classes.at(OutboxClass::telemetry).delivered) /
+                         static_cast<double>(full.classes.at(OutboxClass::telemetry).queued);
+    Figure figure{fmt::format("sync.drain_{}_mbit", mbit), share, "%", 90, Better::higher, Peer{"plain_upload", share / 100}};
+    figure.judged = size == Size::full;
+    figures.push_back(figure);
+  }
+  return figures;
+}
+
+// Random weather over an hour; what is wrong is printed with its seed.
+Result<std::vector<Figure>> sync_schedules(Size size, const Places&) {
+  const int runs = size == Size::smoke ? 20 : 1000;
+  int wrong = 0;
+  for (int i = 0; i < runs; ++i) {
+    Random random(static_cast<uint64_t>(i) + 1);
+    Scenario s{.name = "schedule", .length = 20min};
+    s.link.loss = random.uniform(0, 0.2);
+    s.loads.push_back({.name = "pump", .interval = 500ms, .batch = 1 + static_cast<uint32_t>(random.below(20)), .random = true});
+    s.loads.push_back({.name = "fault", .outbox_class = OutboxClass::alarm, .interval = 1min, .random = true});
+    for (EventKind kind : {EventKind::outage, EventKind::lost_acks, EventKind::hub_errors, EventKind::slow_hub, EventKind::reboot, EventKind::disk_full,
+                           EventKind::clock_jump}) {
+      Event e{.kind = kind, .at = std::chrono::seconds(random.below(1200)), .length = std::chrono::seconds(1 + random.below(120)), .chance = 0.7};
+      e.delay = std::chrono::seconds(random.below(40));
+      e.jump = std::chrono::seconds(random.below(7200)) - 3600s;
+      s.events.push_back(e);
+    }
+    s.expect.budget_kept.reset();
+    SKERRY_ASSIGN(const Report report, play("", s, static_cast<uint64_t>(i) + 1));
+    if (report.broken.empty()) continue;
+    ++wrong;
+    std::cout << "# schedule " << i << ": " << report.broken.front() << std::endl;
+  }
+  return std::vector<Figure>{{fmt::format("sync.schedules_wrong_of_{}", runs), static_cast<double>(wrong), "runs", 0, Better::lower}};
+}
+
+}  // namespace skerry::bench
