@@ -147,7 +147,7 @@ void add_rest(CLI::App& app, Arguments& a) {
   fsck->add_option("dir", a.fsck.folder, "folder of the store: storage.path of the node")->required();
   fsck->add_flag("--repair", a.fsck.repair, "build the store anew from all that can be read");
   auto* to = fsck->add_option("--export", a.fsck.export_to, "write what can be read to this file, or to stdout (-)");
-  fsck->add_option("--format", a.fsck.format, "of the export: lines (InfluxDB line protocol) or csv (a column per field, of all series)", true)
+  fsck->add_option("--format", a.fsck.format, "of the export: lines (InfluxDB line protocol) or csv (a column per field, of all series)")
       ->check(CLI::IsMember({"lines", "csv"}))
       ->needs(to);
   fsck->add_option("--series", a.fsck.series, "export this one only, as `skerry fsck` shows it")->needs(to);
