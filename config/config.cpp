@@ -195,6 +195,7 @@ class Parser : Reader {
     };
     const Config& c = out_.config;
     ordered("learning", "idle_cpu_below", "busy_cpu_above", c.learning.idle_cpu_below <= c.learning.busy_cpu_above);
+    ordered("learning", "idle_celsius_below", "busy_celsius_above", c.learning.idle_celsius_below <= c.learning.busy_celsius_above);
     ordered("learning", "idle_requests_below", "busy_requests_above",
             c.learning.idle_requests_below <= c.learning.busy_requests_above);
     ordered("sync", "backoff_min", "backoff_max", c.sync.backoff_min <= c.sync.backoff_max);

@@ -21,7 +21,9 @@ using storage::Example;
 using storage::ModelState;
 using storage::ModelVersion;
 
-constexpr Duration kPollInterval = std::chrono::milliseconds(200);
+constexpr Duration kPollInterval = std::chrono::milliseconds(50);  // of a running worker: it is paused within twice this
+constexpr Duration kTrialsInterval = std::chrono::milliseconds(200);
+constexpr Duration kPausedMax = std::chrono::minutes(10);          // then a paused worker gives its memory back; its checkpoint stays
 constexpr uint32_t kFailuresMax = 2;
 constexpr uint32_t kStartsMax = 10;  // without an orderly pause: a job that takes the device down is not tried for ever
 constexpr size_t kExamplesMax = 1'000'000;
@@ -93,7 +95,9 @@ struct Learner::Impl {
   Trials trials{store, engine, models, clock};
   std::optional<ActiveJob> job;
   bool running = false;
-  SteadyTime started{};
+  bool paused = false;             // the running worker is stopped where it is
+  Duration worked{};               // of the running worker, pauses left out
+  SteadyTime looked{}, paused_since{}, trials_looked{};
   TriggerState trigger;
   bool recovered = false;
   uint64_t last_requests = 0;
@@ -185,6 +189,16 @@ struct Learner::Impl {
     }
   }
 
+  // Counted from the last training, else from when the serving version came.
+  bool calendar_due(const inference::PackageInfo& info) {
+    if (info.training.every <= Duration::zero()) return false;
+    int64_t last_ns = 0;
+    for (const ModelVersion& v : store.versions(info.name).value_or({})) {
+      last_ns = std::max(last_ns, v.job.empty() && v.version != info.version ? 0 : v.created_ns);
+    }
+    return clock.now_ns() - last_ns >= info.training.every.count();
+  }
+
   Status count_examples(const std::string& model, TriggerInputs& inputs) {
     SKERRY_ASSIGN(const uint64_t seen, watermark(model));
     SKERRY_ASSIGN(const storage::ExampleCounts all, store.example_counts(model, storage::ExampleId::none));
@@ -198,12 +212,14 @@ struct Learner::Impl {
 
   Duration step_running() {
     if (std::optional<WorkerExit> exit = worker->poll()) {
-      running = false;
+      running = paused = false;
       exit->ok ? take_result() : failed(exit->reason);
       return kPollInterval;
     }
-    Duration ran = clock.steady() - started;
-    if (ran > options.job_time_max) {
+    const SteadyTime now = clock.steady();
+    if (!paused) worked += now - looked;
+    looked = now;
+    if (worked > options.job_time_max) {
       stop_and_fail(fmt::format("took longer than {}", format_duration(options.job_time_max)));
       return kPollInterval;
     }
@@ -214,22 +230,26 @@ struct Learner::Impl {
     TriggerInputs inputs;
     inputs.load = sample_load();
     inputs.job_running = true;
-    TriggerDecision decision = decide_training(options, inputs, trigger, clock.steady());
-    if (decision.pause) {
+    TriggerDecision decision = decide_training(options, inputs, trigger, now);
+    if (decision.pause && !paused) {
+      worker->pause();
+      paused_since = now;
+    }
+    if (!decision.pause && paused) worker->resume();
+    paused = decision.pause;
+    say((paused ? "paused " : "training ") + job->name(), decision.reason);
+    if (paused && now - paused_since > kPausedMax) {
       worker->kill();
-      running = false;
+      running = paused = false;
       if (job->starts > 0) --job->starts;  // an orderly pause says nothing against the job
       (void)remember();
-      say("paused " + job->name(), decision.reason);
-    } else {
-      say("training " + job->name(), decision.reason);
     }
     return kPollInterval;
   }
 
   void stop_and_fail(const std::string& reason) {
     worker->kill();
-    running = false;
+    running = paused = false;
     failed(reason);
   }
 
@@ -266,6 +286,8 @@ struct Learner::Impl {
         continue;
       }
       inputs.load = load;
+      inputs.drift = trials.watch().watched(info.name).drift;
+      inputs.calendar_due = calendar_due(info);
       inputs.labels_min = info.training.labels_min;
       inputs.holdout_min = info.gate.examples_min;
       {
@@ -354,7 +376,11 @@ struct Learner::Impl {
       return;
     }
     running = true;
-    started = clock.steady();
+    paused = false;
+    worked = {};
+    looked = clock.steady();
+    (void)models.decisions().write({0, job->model, job->version, "train", "started", reason});
+    if (Status seen = trials.watch().trained(job->model); !seen.ok()) log::warn("learning", "{}", seen.error().message);
     {
       std::lock_guard lock(mutex);
       asked.erase(job->model);
@@ -478,7 +504,10 @@ struct Learner::Impl {
       return options.check_interval;
     }
     if (!recovered) recover();
-    trials.step();
+    if (const SteadyTime now = clock.steady(); now - trials_looked >= kTrialsInterval) {
+      trials_looked = now;
+      trials.step();
+    }
     if (running) return step_running();
     if (job) return step_paused();
     return step_waiting();

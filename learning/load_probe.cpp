@@ -4,12 +4,16 @@
 #include <array>
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 
 #include "base/file.h"
 #include "learning/trigger.h"
 
 namespace skerry::learning {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct Ticks {
   uint64_t total = 0, others = 0;
@@ -43,10 +47,46 @@ uint64_t read_own() {
   return user + system;
 }
 
+std::string first_line(const fs::path& file) {
+  Result<std::string> text = read_file(file, 4096);
+  return text.ok() ? text->substr(0, text->find('\n')) : "";
+}
+
+// Thermal zones in thousandths of a degree (the kernel's sysfs-class-thermal).
+double warmest() {
+  double out = 0;
+  std::error_code error;
+  for (fs::directory_iterator it("/sys/class/thermal", error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().rfind("thermal_zone", 0) == 0) out = std::max(out, std::atof(first_line(it->path() / "temp").c_str()) / 1000);
+  }
+  return out;
+}
+
+// A battery that discharges and no mains that is online (sysfs-class-power).
+bool runs_on_battery() {
+  bool battery = false, mains = false;
+  std::error_code error;
+  for (fs::directory_iterator it("/sys/class/power_supply", error), end; !error && it != end; it.increment(error)) {
+    const std::string type = first_line(it->path() / "type");
+    if (type == "Battery" && first_line(it->path() / "scope") != "Device") battery = battery || first_line(it->path() / "status") == "Discharging";
+    if (type == "Mains" || type == "USB") mains = mains || first_line(it->path() / "online") == "1";
+  }
+  return battery && !mains;
+}
+
+uint64_t memory_available() {
+  Result<std::string> text = read_file("/proc/meminfo", 1 << 16);
+  uint64_t kilobytes = 0;
+  const size_t at = text.ok() ? text->find("MemAvailable:") : std::string::npos;
+  if (at == std::string::npos || std::sscanf(text->c_str() + at, "MemAvailable: %" SCNu64, &kilobytes) != 1) return UINT64_MAX;
+  return kilobytes * 1024;
+}
+
 class ProcLoadProbe final : public LoadProbe {
  public:
   LoadSample sample(double requests_per_second) override {
-    LoadSample sample{cpu_, requests_per_second};
+    LoadSample sample = last_sample_;
+    sample.requests_per_second = requests_per_second;
     Ticks now;
     if (!read_machine(now)) return sample;
     uint64_t own = read_own();
@@ -57,6 +97,10 @@ class ProcLoadProbe final : public LoadProbe {
     last_ = now;
     last_own_ = own;
     sample.cpu_others = cpu_;
+    sample.celsius = warmest();
+    sample.on_battery = runs_on_battery();
+    sample.memory_available = memory_available();
+    last_sample_ = sample;
     return sample;
   }
 
@@ -64,6 +108,7 @@ class ProcLoadProbe final : public LoadProbe {
   Ticks last_;
   uint64_t last_own_ = 0;
   double cpu_ = 0;
+  LoadSample last_sample_;
 };
 
 }  // namespace

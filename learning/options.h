@@ -19,6 +19,9 @@ struct Options {
   // idle, with hysteresis: training may start below, and is paused above
   double idle_cpu_below = 0.60, busy_cpu_above = 0.85;       // share of all cores used by others than worker and daemon
   double idle_requests_below = 200, busy_requests_above = 500;  // inferences per second
+  double idle_celsius_below = 70, busy_celsius_above = 80;   // of the warmest zone that the system knows
+  bool on_battery = false;                                   // train without mains as well
+  uint64_t memory_available_min = 256 << 20;                 // below it training does not start, below half of it it is paused
   Duration idle_for = std::chrono::seconds(10);              // must have been idle this long
   // Which labelled windows are held out for the gate: whole stretches of time, never random windows of one recording.
   Duration holdout_stretch = std::chrono::seconds(30);

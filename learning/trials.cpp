@@ -140,14 +140,14 @@ Status Trials::promote(Trial& trial, const std::string& reason) {
 
 // The windows that the serving version answered, newest ones of the past included.
 Status Trials::observe(Trial& trial, uint32_t windows_max) {
-  SKERRY_ASSIGN(std::vector<storage::Prediction> recent, store_.predictions(trial.model, "", {}, kWindowsPerStep));
+  SKERRY_ASSIGN(std::vector<storage::Prediction> recent, store_.predictions("", "", {}, kWindowsPerStep));
   SKERRY_ASSIGN(const auto shadow, engine_.find(trial.model, trial.version));
   const inference::PackageInfo& info = shadow->package.info;
   const uint64_t seen = trial.last_prediction;
   for (const storage::Prediction& p : recent) {
     if (number(p.id) <= seen || trial.shadow.windows >= windows_max) break;
     trial.last_prediction = std::max(trial.last_prediction, number(p.id));
-    if (p.version != trial.parent || p.series.empty()) continue;
+    if (p.model != trial.model || p.version != trial.parent || p.series.empty()) continue;
     Result<std::vector<float>> window = inference::read_window(store_, info.window, p.series, p.window);
     if (!window.ok()) continue;
     Result<inference::Answer> answer = engine_.infer(trial.model, trial.version, {inference::make_input(info.window, {&*window})});

@@ -13,6 +13,9 @@ namespace skerry::learning {
 struct LoadSample {             // what the probe measured just now
   double cpu_others = 0;        // share of all cores used by other processes than the worker, [0, 1]
   double requests_per_second = 0;
+  double celsius = 0;           // of the warmest zone; 0: not known
+  bool on_battery = false;      // there is a battery, and no mains
+  uint64_t memory_available = UINT64_MAX;  // bytes that programs may still take
 };
 
 // The load seam: /proc in production, a script in tests. Owned by the Learner.
@@ -21,7 +24,7 @@ class LoadProbe {
   virtual ~LoadProbe() = default;
   virtual LoadSample sample(double requests_per_second) = 0;
 };
-// From /proc/stat. The worker runs at nice 19 and is counted as "nice" there, so it is left out, as is this process itself.
+// From /proc and /sys. The worker runs at nice 19 and is counted as "nice" there, so it is left out, as is this process itself.
 // Where /proc can't be read, the device counts as idle.
 std::unique_ptr<LoadProbe> make_load_probe();
 
@@ -31,6 +34,8 @@ struct TriggerInputs {
   uint64_t holdout_examples = 0;
   uint32_t labels_min = 60;
   uint32_t holdout_min = 40;
+  std::string drift;              // what has changed, in words; empty: nothing
+  bool calendar_due = false;      // the package's calendar says so
   bool asked_by_hand = false;     // skips the label count, not the hold-out minimum
   bool job_running = false;
   bool job_paused = false;        // an unfinished job waits: it resumes as soon as the device is idle
@@ -48,6 +53,8 @@ struct TriggerDecision {
   std::string reason;
 };
 
+// In words: "CPU 12 %, 3 inferences/s, ...".
+std::string describe(const LoadSample& load);
 TriggerDecision decide_training(const Options& options, const TriggerInputs& inputs, TriggerState& state, SteadyTime now);
 
 }  // namespace skerry::learning

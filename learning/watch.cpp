@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "inference/features.h"
 #include "inference/pipeline.h"
 
 namespace skerry::learning {
@@ -16,11 +17,11 @@ constexpr size_t kWindowsPerStep = 32;    // of which the inputs are looked at
 std::string note_name(const std::string& model) { return "watch/" + model; }
 
 // How far a window lies from what the model was trained on: mean square of the normalised values, on a scale that outliers don't rule.
-double distance(const inference::WindowSpec& spec, std::vector<float> window) {
-  inference::normalise(spec, window.data(), 1);
+double distance(const inference::WindowSpec& spec, const std::vector<float>& window) {
+  const std::vector<float> seen = inference::model_input(spec, window.data(), 1);
   double squares = 0;
-  for (float value : window) squares += static_cast<double>(value) * value;
-  return std::log1p(squares / static_cast<double>(std::max<size_t>(window.size(), 1)));
+  for (float value : seen) squares += static_cast<double>(value) * value;
+  return std::log1p(squares / static_cast<double>(std::max<size_t>(seen.size(), 1)));
 }
 
 Result<int32_t> answer(inference::Engine& engine, const inference::PackageInfo& info, uint32_t version, const std::vector<float>& window) {
@@ -117,14 +118,14 @@ Status Watch::take_labels(const inference::LoadedModel& serving, Memory& memory,
 Status Watch::take_inputs(const inference::LoadedModel& serving, Memory& memory, bool& changed) {
   const inference::PackageInfo& info = serving.package.info;
   if (info.training.drift_delta <= 0) return {};
-  SKERRY_ASSIGN(const std::vector<storage::Prediction> recent, store_.predictions(info.name, "", {}, kWindowsPerStep));
+  SKERRY_ASSIGN(const std::vector<storage::Prediction> recent, store_.predictions("", "", {}, kWindowsPerStep));
   for (auto p = recent.rbegin(); p != recent.rend(); ++p) {
     if (number(p->id) <= memory.last_prediction) continue;
     memory.last_prediction = number(p->id);
     changed = true;
-    if (p->series.empty()) continue;
+    if (p->model != info.name || p->series.empty()) continue;
     Result<std::vector<float>> window = inference::read_window(store_, info.window, p->series, p->window);
-    if (!window.ok() || !memory.inputs.add(distance(info.window, std::move(*window)))) continue;
+    if (!window.ok() || !memory.inputs.add(distance(info.window, *window))) continue;
     std::lock_guard lock(mutex_);
     memory.watched.drift = fmt::format("inputs moved: their distance from the training data went from {:.2f} to {:.2f}", memory.inputs.mean_before(),
                                        memory.inputs.mean());

@@ -106,6 +106,9 @@ class WorkerProcess final : public WorkerLauncher {
     forget();
   }
 
+  void pause() override { signal_group(SIGSTOP); }
+  void resume() override { signal_group(SIGCONT); }
+
   uint64_t memory_bytes() const override {
     if (pid_ <= 0) return 0;
     Result<std::string> text = read_file("/proc/" + std::to_string(pid_) + "/statm", 4096);
@@ -115,6 +118,11 @@ class WorkerProcess final : public WorkerLauncher {
   }
 
  private:
+  // It leads a group of its own, but for the instant before it made it.
+  void signal_group(int number) {
+    if (pid_ > 0 && ::kill(-pid_, number) != 0) ::kill(pid_, number);
+  }
+
   // Reads on when the log is full, so that a talkative worker doesn't hang; keeps the end, where the reason is.
   void drain() {
     std::array<char, 4096> buffer;

@@ -25,6 +25,9 @@ class WorkerLauncher {
   virtual Status start(const std::filesystem::path& job_folder) = 0;  // Error: unavailable
   virtual std::optional<WorkerExit> poll() = 0;                       // nullopt while it runs; reaps
   virtual void kill() = 0;                                            // at once; nothing to do when none runs
+  // Stopped where it is, keeping its memory (SIGSTOP), and going on from there. Nothing to do when none runs.
+  virtual void pause() = 0;
+  virtual void resume() = 0;
   virtual uint64_t memory_bytes() const = 0;                          // resident, of the running worker
 };
 

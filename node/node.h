@@ -91,6 +91,8 @@ class Node {
   const inference::Scheduler& scheduler() const { return *scheduler_; }
   learning::Models& models() { return *models_; }
   learning::Learner& learner() { return *learner_; }
+  const learning::Models& models() const { return *models_; }
+  const learning::Learner& learner() const { return *learner_; }
   sync::Syncer& syncer() { return *syncer_; }
   SyncPolicy& sync_policy() { return *sync_policy_; }
   const config::Config& config() const { return config_; }

@@ -125,6 +125,8 @@ void add_models(Families& f, const Node& node) {
     auto s = score(v);
     return s.labelled == 0 ? Number() : Number(static_cast<double>(s.correct) / static_cast<double>(s.labelled));
   });
+  each("model_state", "1 candidate, 2 shadow, 3 canary, 4 serving, 5 retired, 6 rejected.", MetricType::Gauge,
+       [&](const auto& v) { return Number(static_cast<double>(v.state)); });
   each("model_holdout_accuracy", "Of the int8 artefact on the gate's examples.", MetricType::Gauge,
        [&](const auto& v) { return v.holdout_accuracy < 0 ? Number() : Number(v.holdout_accuracy); });
   each("model_requests_total", "Inferences asked of this version.", MetricType::Counter,
@@ -217,8 +219,9 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.counter("sync_received_bytes_total", "Bytes of bodies received from the hub.", s.sync.traffic.received);
   f.counter("learning_jobs_started_total", "Jobs given to the worker.", s.learning.jobs_started);
   f.counter("learning_jobs_failed_total", "Jobs that failed.", s.learning.jobs_failed);
-  f.counter("learning_promoted_total", "Candidates that passed the gate.", s.learning.promoted);
-  f.counter("learning_rejected_total", "Candidates that did not.", s.learning.rejected);
+  f.counter("learning_promoted_total", "Versions that came to serve after gate, shadow and canary.", s.learning.promoted);
+  f.counter("learning_rolled_back_total", "Versions taken back by themselves, because of labels.", s.learning.rolled_back);
+  f.counter("learning_rejected_total", "Candidates that were refused on the way.", s.learning.rejected);
   add_models(f, node);
   add_triton(f, node);
   add_http(f, counters);

@@ -30,7 +30,14 @@ json version_json(const Node& node, const storage::ModelVersion& v) {
 json model_json(const Node& node, const std::string& name, const std::vector<storage::ModelVersion>& versions) {
   json list = json::array();
   for (const auto& version : versions) list.push_back(version_json(node, version));
-  json out = {{"name", name}, {"serving", nullptr}, {"versions", list}};
+  const auto pinned = node.models().pinned_by_hand(name);
+  json out = {{"name", name}, {"serving", nullptr}, {"pinned_by_hand", pinned ? json(*pinned) : json()}, {"versions", list}};
+  const learning::Watched watched = node.learner().watch().watched(name);
+  if (watched.predecessor != 0) {
+    out["watched"] = {{"predecessor", watched.predecessor}, {"labels", watched.counts.examples}, {"accuracy", watched.counts.candidate()},
+                      {"predecessor_accuracy", watched.counts.parent()}};
+  }
+  out["drift"] = watched.drift.empty() ? json() : json(watched.drift);
   if (auto serving = node.engine().find(name, std::nullopt); serving.ok()) {
     const auto& info = (*serving)->package.info;
     out["serving"] = info.version;
@@ -58,6 +65,11 @@ Result<json> one_model(const Node& node, const std::string& name) {
     return fail(Code::not_found, "there is no model '{}': GET /v1/models lists them", name.substr(0, 64));
   }
   return model_json(node, name, versions);
+}
+
+Result<json> versions_of(const Node& node, const std::string& name) {
+  SKERRY_ASSIGN(json model, one_model(node, name));
+  return json{{"name", name}, {"versions", model["versions"]}};
 }
 
 Result<json> one_version(const Node& node, const std::string& name, uint32_t version) {
@@ -92,6 +104,32 @@ Result<json> rollback(Node& node, const http::Request& request) {
   SKERRY_TRY(one_model(node, name));
   SKERRY_ASSIGN(uint32_t version, node.models().rollback(name, reason));
   return one_version(node, name, version);
+}
+
+// The version that shall stay; left out: the serving one.
+Result<json> pin(Node& node, const http::Request& request) {
+  const std::string& name = request.path_parameters.at("model");
+  SKERRY_TRY(one_model(node, name));
+  SKERRY_ASSIGN(json object, request.body.empty() ? Result<json>(json::object()) : parse_object(request.body));
+  uint32_t version = 0;
+  if (auto given = object.find("version"); given != object.end()) {
+    if (!given->is_number_unsigned() || given->get<uint64_t>() == 0 || given->get<uint64_t>() > inference::kVersionMax) {
+      return fail(Code::invalid, "'version' must be the number of a version");
+    }
+    version = given->get<uint32_t>();
+    SKERRY_TRY(one_version(node, name, version));
+  }
+  SKERRY_ASSIGN(std::string reason, reason_of(request, "pinned by hand"));
+  SKERRY_ASSIGN(version, node.models().pin(name, version, reason));
+  return one_version(node, name, version);
+}
+
+Result<json> unpin(Node& node, const http::Request& request) {
+  const std::string& name = request.path_parameters.at("model");
+  SKERRY_TRY(one_model(node, name));
+  SKERRY_ASSIGN(std::string reason, reason_of(request, "unpinned by hand"));
+  SKERRY_TRY(node.models().unpin(name, reason));
+  return one_model(node, name);
 }
 
 Result<json> train(Node& node, const http::Request& request) {
@@ -132,6 +170,9 @@ void add_model_routes(http::Router& router, Node& node) {
   router.add("POST", "/v1/models/import", [&node](Request& r) { return answer(import(node, r), 201); });
   router.add("GET", "/v1/models/{model}", [&node](Request& r) { return answer(one_model(node, r.path_parameters.at("model"))); });
   router.add("POST", "/v1/models/{model}/versions/{version}/promote", [&node](Request& r) { return answer(promote(node, r)); });
+  router.add("GET", "/v1/models/{model}/versions", [&node](Request& r) { return answer(versions_of(node, r.path_parameters.at("model"))); });
+  router.add("POST", "/v1/models/{model}/pin", [&node](Request& r) { return answer(pin(node, r)); });
+  router.add("POST", "/v1/models/{model}/unpin", [&node](Request& r) { return answer(unpin(node, r)); });
   router.add("POST", "/v1/models/{model}/rollback", [&node](Request& r) { return answer(rollback(node, r)); });
   router.add("POST", "/v1/models/{model}/train", [&node](Request& r) { return answer(train(node, r), 202); });
 }

@@ -1,4 +1,5 @@
 // How the node is: status, sync, learning, and what this is at /.
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
@@ -12,9 +13,16 @@ using nlohmann::json;
 }  // namespace
 
 json learning_json(const learning::LearnerStatus& s) {
-  return {{"state", s.state},           {"why", s.why},
-          {"jobs_started", s.jobs_started}, {"jobs_failed", s.jobs_failed},
-          {"promoted", s.promoted},     {"rejected", s.rejected}};
+  json trials = json::array();
+  for (const auto& t : s.trials) trials.push_back({{"model", t.model}, {"version", t.version}, {"stage", t.stage}, {"why", t.why}});
+  return {{"state", s.state},
+          {"why", s.why},
+          {"jobs_started", s.jobs_started},
+          {"jobs_failed", s.jobs_failed},
+          {"promoted", s.promoted},
+          {"rejected", s.rejected},
+          {"rolled_back", s.rolled_back},
+          {"trials", trials}};
 }
 
 namespace {
@@ -95,6 +103,28 @@ json status_json(const Node& node) {
           {"trouble", s.trouble.empty() ? json() : json(s.trouble)}};
 }
 
+namespace {
+
+Result<json> decisions_json(const Node& node, const http::Request& request) {
+  constexpr uint64_t kLimitDefault = 50;
+  const std::string limit = request.parameter("limit");
+  uint64_t count = kLimitDefault;
+  if (!limit.empty()) {
+    auto [end, code] = std::from_chars(limit.data(), limit.data() + limit.size(), count);
+    if (code != std::errc() || end != limit.data() + limit.size() || count == 0 || count > learning::kDecisionsKept) {
+      return fail(Code::invalid, "parameter 'limit' must be a number from 1 to {}", learning::kDecisionsKept);
+    }
+  }
+  json list = json::array();
+  for (const auto& d : node.models().decisions().newest(request.parameter("model"), count)) {
+    list.push_back({{"at", format_time(d.at_ns)}, {"model", d.model}, {"version", d.version == 0 ? json() : json(d.version)}, {"step", d.step},
+                    {"outcome", d.outcome}, {"reason", d.reason}});
+  }
+  return json{{"decisions", list}};
+}
+
+}  // namespace
+
 void add_status_routes(http::Router& router, Node& node) {
   using http::Request;
   router.add("GET", "/", [&node](Request&) {
@@ -111,6 +141,10 @@ void add_status_routes(http::Router& router, Node& node) {
     json list = json::array();
     for (const auto& loss : node.store().losses()) list.push_back(loss_json(loss));
     return json_response({{"losses", list}});
+  });
+  router.add("GET", "/v1/learning/decisions", [&node](Request& request) {
+    auto decisions = decisions_json(node, request);
+    return decisions.ok() ? json_response(*decisions) : http::error_response(decisions.error());
   });
   router.add("GET", "/v1/learning", [&node](Request&) { return json_response(learning_json(node.learner().status())); });
 }

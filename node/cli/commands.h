@@ -49,7 +49,7 @@ struct LabelOptions {
 int label(const Common& common, const LabelOptions& options);
 
 struct ModelsOptions {
-  std::string action = "list";  // list, show, promote, rollback, train, import
+  std::string action = "list";  // list, show, promote, rollback, pin, unpin, train, import
   std::string model, version, path, reason;
 };
 int models(const Common& common, const ModelsOptions& options);

@@ -1,4 +1,5 @@
 // skerry models, sync, learning: what serves, what is sent, what is learnt, and why.
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/units.h"
@@ -30,7 +31,7 @@ void print_answer(const ModelsOptions& o, const json& answer) {
   if (o.action == "list") {
     for (const json& model : answer["models"]) add_versions(table, model["versions"]);
     if (table.size() == 1) return print_line("no models yet: import one with `skerry models import PATH`, or make one with `skerry fit`");
-  } else if (o.action == "show") {
+  } else if (o.action == "show" || o.action == "unpin") {
     print_line(fmt::format("{}: stream {}, windows of {} records, labels {}", text(answer["name"]), text(answer.value("stream", json())),
                            text(answer.value("window_records", json())), answer.value("labels", json::array()).dump()));
     add_versions(table, answer["versions"]);
@@ -47,6 +48,12 @@ Result<json> ask(Api& api, const ModelsOptions& o) {
   if (o.action == "show") return api.get(base);
   if (o.action == "promote") return api.post(base + "/versions/" + http::percent_encode(o.version) + "/promote", reason);
   if (o.action == "rollback") return api.post(base + "/rollback", reason);
+  if (o.action == "unpin") return api.post(base + "/unpin", reason);
+  if (o.action == "pin") {
+    json pin = o.reason.empty() ? json::object() : json{{"reason", o.reason}};
+    if (!o.version.empty()) pin["version"] = std::strtoul(o.version.c_str(), nullptr, 10);
+    return api.post(base + "/pin", pin);
+  }
   if (o.action == "train") return api.post(base + "/train", json());
   std::error_code ignored;  // the node resolves paths from its own folder
   return api.post("/v1/models/import", {{"path", std::filesystem::absolute(o.path, ignored).string()}});
@@ -72,13 +79,24 @@ int learning(const Common& common) {
   if (!api.ok()) return failed(common, api.error());
   auto answer = api->get("/v1/learning");
   if (!answer.ok()) return failed(common, answer.error());
+  auto decisions = api->get("/v1/learning/decisions?limit=20");
+  if (!decisions.ok()) return failed(common, decisions.error());
   if (common.json) {
+    (*answer)["decisions"] = (*decisions)["decisions"];
     print_json(*answer);
     return 0;
   }
   print_line(fmt::format("{}\nwhy: {}", text((*answer)["state"]), text((*answer)["why"])));
-  print_line(fmt::format("jobs started {}, failed {}; candidates promoted {}, rejected {}", text((*answer)["jobs_started"]),
-                         text((*answer)["jobs_failed"]), text((*answer)["promoted"]), text((*answer)["rejected"])));
+  for (const json& t : answer->value("trials", json::array())) {
+    print_line(fmt::format("{}/{} is {}: {}", text(t["model"]), text(t["version"]), text(t["stage"]), text(t["why"])));
+  }
+  print_line(fmt::format("jobs started {}, failed {}; candidates promoted {}, rejected {}, rolled back {}", text((*answer)["jobs_started"]),
+                         text((*answer)["jobs_failed"]), text((*answer)["promoted"]), text((*answer)["rejected"]), text((*answer)["rolled_back"])));
+  std::vector<std::vector<std::string>> table(1, {"when", "version", "step", "outcome", "reason"});
+  for (const json& d : (*decisions)["decisions"]) {
+    table.push_back({text(d["at"]), fmt::format("{}/{}", text(d["model"]), text(d["version"])), text(d["step"]), text(d["outcome"]), text(d["reason"])});
+  }
+  if (table.size() > 1) print_table(table);
   return 0;
 }
 

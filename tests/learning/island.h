@@ -34,7 +34,7 @@ struct WorkerScript {
   std::function<WorkerExit(const std::filesystem::path& job)> work;  // does the job when it is polled
   bool hangs = false;                                                // never ends by itself
   uint64_t memory = 1 << 20;
-  int started = 0, killed = 0;
+  int started = 0, killed = 0, paused = 0, resumed = 0;
   std::vector<std::filesystem::path> jobs;
 };
 
@@ -56,6 +56,8 @@ class ScriptedWorker final : public WorkerLauncher {
     if (running_) ++script_.killed;
     running_ = false;
   }
+  void pause() override { ++script_.paused; }
+  void resume() override { ++script_.resumed; }
   uint64_t memory_bytes() const override { return running_ ? script_.memory : 0; }
 
  private:

@@ -150,14 +150,61 @@ TEST_CASE("learner: a busy device pauses the job, a quiet one resumes it") {
   island.run(10);
   REQUIRE(island.script.started == 1);
   island.cpu = 0.95;
-  island.run(3);
-  CHECK(island.script.killed == 1);
+  const SteadyTime busy_from = island.clock.steady();
+  while (island.script.paused == 0) island.run(1);
+  CHECK(island.clock.steady() - busy_from <= std::chrono::milliseconds(100));
   CHECK(island.learner->status().state == "paused toy/2");
-  island.cpu = 0.1;
-  island.script.hangs = false;
-  island.run(30);
-  CHECK(island.script.started == 2);
-  CHECK(island.engine->serving("toy") == 2u);
+  SECTION("soon") {
+    island.cpu = 0.1;
+    island.script.hangs = false;
+    island.run(300);
+    CHECK(island.script.started == 1);  // it went on where it was
+    CHECK(island.engine->serving("toy") == 2u);
+  }
+  SECTION("much later: the worker's memory was given back meanwhile") {
+    for (int i = 0; i < 14'000 && island.script.killed == 0; ++i) island.run(1);
+    CHECK(island.script.killed == 1);
+    island.cpu = 0.1;
+    island.script.hangs = false;
+    island.run(300);
+    CHECK(island.script.started == 2);
+    CHECK(island.engine->serving("toy") == 2u);
+  }
+}
+
+TEST_CASE("learner: drift or the calendar train with fewer labels") {
+  Island island;
+  inference::PackageInfo patient = island.info(1);
+  patient.training.labels_min = 1'000'000;
+  SECTION("drift") {
+    inference::test::make_package(island.dir.path() / "models" / "toy" / "1", patient, "linear 1");
+    island.start();
+    island.feed(8);
+    REQUIRE(island.label(island.begin_ns, island.end_ns, "high").ok());
+    island.run(8);
+    CHECK(island.script.started == 0);
+    const int64_t from = island.end_ns;
+    island.feed(8);
+    REQUIRE(island.label(from, island.end_ns, "low").ok());  // the toy says "high"
+    island.run(8);
+    CHECK(island.script.started == 1);
+    CHECK(island.models->decisions().newest("toy", 100).back().reason.find("first version") != std::string::npos);
+    bool told = false;
+    for (const Decision& d : island.models->decisions().newest("toy", 100)) told = told || d.reason.find("errors rose") != std::string::npos;
+    CHECK(told);
+  }
+  SECTION("calendar") {
+    patient.training.every = std::chrono::hours(24);
+    inference::test::make_package(island.dir.path() / "models" / "toy" / "1", patient, "linear 1");
+    island.start();
+    island.feed(8);
+    REQUIRE(island.label(island.begin_ns, island.end_ns, "high").ok());
+    island.run(8);
+    CHECK(island.script.started == 0);
+    island.clock.advance(std::chrono::hours(24));
+    island.run(8);
+    CHECK(island.script.started == 1);
+  }
 }
 
 TEST_CASE("learner: limits of time and memory end a job") {

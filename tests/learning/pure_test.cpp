@@ -102,6 +102,32 @@ TEST_CASE("trigger: hysteresis of idle and busy") {
   }
 }
 
+TEST_CASE("trigger: heat, battery and memory count as load, with their own hysteresis") {
+  Options options;
+  options.idle_for = Duration::zero();
+  TriggerState state;
+  TriggerInputs in;
+  in.new_examples = in.holdout_examples = 1000;
+  auto decide = [&](double celsius, bool battery, uint64_t memory, bool running) {
+    in.load = {0.1, 0, celsius, battery, memory};
+    in.job_running = running;
+    return decide_training(options, in, state, SteadyTime{std::chrono::seconds(1)});
+  };
+  constexpr uint64_t kPlenty = 4ULL << 30;
+  CHECK(decide(40, false, kPlenty, false).start);
+  CHECK_FALSE(decide(75, false, kPlenty, true).pause);   // warm, not yet too warm
+  CHECK(decide(81, false, kPlenty, true).pause);
+  CHECK_FALSE(decide(75, false, kPlenty, false).start);  // cooler, not yet cool
+  CHECK(decide(60, false, kPlenty, false).start);
+  CHECK(decide(60, true, kPlenty, true).pause);
+  CHECK(decide(60, true, kPlenty, true).reason.find("battery") != std::string::npos);
+  CHECK(decide(60, false, kPlenty, false).start);
+  CHECK_FALSE(decide(60, false, 200 << 20, true).pause);
+  CHECK(decide(60, false, 100 << 20, true).pause);
+  options.on_battery = true;
+  CHECK(decide(60, true, kPlenty, false).start);
+}
+
 TEST_CASE("trigger: labels and held-out examples must be enough; a person may skip the first, not the second") {
   Options options;
   options.idle_for = Duration::zero();

@@ -30,6 +30,8 @@ class NoWorker final : public learning::WorkerLauncher {
   Status start(const std::filesystem::path&) override { return fail(Code::unavailable, "no worker in this test"); }
   std::optional<learning::WorkerExit> poll() override { return std::nullopt; }
   void kill() override {}
+  void pause() override {}
+  void resume() override {}
   uint64_t memory_bytes() const override { return 0; }
 };
 
