@@ -81,6 +81,7 @@ struct FitOptions {
   std::string model = "pump", models = "var/models", recordings, stream;  // recordings empty: simulated pumps
   std::map<std::string, std::string> select, exclude;
   uint32_t machines = 12, rows = 0, stride = 0, epochs = 0;               // 0: the default
+  double sparsity = 0;                                                    // 0: the default
   uint64_t seed = 1;
 };
 int fit(const Common& common, const FitOptions& options);

@@ -19,6 +19,7 @@ int fit(const Common& common, const FitOptions& options) {
   if (options.rows > 0) fit.rows = options.rows;
   if (options.stride > 0) fit.stride = options.stride;
   if (options.epochs > 0) fit.epochs = options.epochs;
+  if (options.sparsity > 0) fit.training.sparsity = options.sparsity;
   fit.progress = [](const std::string& line) { std::fprintf(stderr, "skerry fit: %s\n", line.c_str()); };
   auto fitted = node::fit(fit);
   if (!fitted.ok()) return failed(common, fitted.error());

@@ -185,6 +185,8 @@ void add_fit(CLI::App& app, Arguments& a) {
   fit->add_option("--rows", a.fit.rows, "records per window (128)")->check(CLI::Range(2, 65536));
   fit->add_option("--stride", a.fit.stride, "records between windows (64)")->check(CLI::Range(1, 65536));
   fit->add_option("--epochs", a.fit.epochs, "passes over the data (8)")->check(CLI::Range(1, 1000));
+  fit->add_option("--sparsity", a.fit.sparsity, "share of the parameters that a fine-tuning on a node may change (0.05): its delta's size goes with it")
+      ->check(CLI::Range(1e-4, 1.0));
   fit->add_option("--seed", a.fit.seed, "the same seed gives the same model");
 }
 

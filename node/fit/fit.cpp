@@ -86,6 +86,7 @@ Result<Fitted> fit(const FitOptions& options) {
   spec.target.architecture = "cnn1d";
   spec.target.engine = "onednn";  // the worker writes the one it used
   spec.target.labels = labels_of(recordings);
+  spec.target.training = options.training;
   SKERRY_ASSIGN(spec.target.window, window_spec_of(recordings, options.rows, options.stride));
   SKERRY_ASSIGN(learning::ExampleSet train, windows_of(recordings, spec.target.window, spec.target.labels,
                                                        [&](const auto& index) { return !excluded(options, index); }));

@@ -29,6 +29,7 @@ struct FitOptions {
   uint32_t epochs = 8;
   double learning_rate = 2e-3;
   uint32_t threads = 2;
+  inference::TrainingSpec training;              // how the model will be fine-tuned on a node: kept in its package
   std::function<void(const std::string& line)> progress;  // a line for people, now and then
 };
 
