@@ -89,7 +89,8 @@ void print_whole(const json& s) {
                              thousands(storage.value("lost_unsent", uint64_t{0}))));
   }
   std::string rolled;
-  for (const auto& [resolution, records] : storage.value("rolled_up", json::object()).items()) {
+  const json rolled_up = storage.value("rolled_up", json::object());  // items() refers to it
+  for (const auto& [resolution, records] : rolled_up.items()) {
     rolled += fmt::format("{}{} records to {}", rolled.empty() ? "" : ", ", thousands(records.get<uint64_t>()), resolution);
   }
   if (!rolled.empty()) line("rolled up", rolled);

@@ -22,7 +22,8 @@ void print_bearers(const json& s) {
     print_line(fmt::format("bearer  {}: {}{}, {} this month{}, {:.0f} kB/s, cost {:.2f}", text(b["name"]), b.value("online", false) ? "online" : "offline",
                            text(b["technology"]) == "unknown" ? "" : ", " + text(b["technology"]), format_bytes(month.value("bytes", uint64_t{0})),
                            budget == 0 ? "" : " of " + format_bytes(budget), b.value("goodput_bytes_per_second", 0.0) / 1e3, b.value("cost", 0.0)));
-    for (const auto& [purpose, bytes] : b.value("purposes", json::object()).items()) {
+    const json purposes = b.value("purposes", json::object());  // items() refers to it
+    for (const auto& [purpose, bytes] : purposes.items()) {
       print_line(fmt::format("        {:<12}{} up, {} down in {} exchanges", purpose, format_bytes(bytes.value("sent", uint64_t{0})),
                              format_bytes(bytes.value("received", uint64_t{0})), thousands(bytes.value("exchanges", uint64_t{0}))));
     }
