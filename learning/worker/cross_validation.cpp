@@ -61,6 +61,7 @@ class CrossValidation {
       if (fold_of[i] == fold) rows.push_back(static_cast<int64_t>(i));
       else others.windows.push_back(inputs_.train.windows[i]);
     }
+    if (rows.empty()) return {};
     reset(parameters_);
     {
       torch::AutoGradMode learn(true);
@@ -100,11 +101,11 @@ Result<LabelVerdicts> check_labels(const TrainInputs& inputs, torch::jit::Module
   const size_t train = inputs.train.windows.size(), holdout = inputs.holdout.windows.size();
   if (Result<LabelVerdicts> known = read_verdicts(inputs.verdicts, train, holdout); known.ok()) return known;
   const std::vector<uint32_t> fold_of = folds_by_stretch(inputs.train, kFolds);
-  const uint32_t folds = fold_of.empty() ? 0 : *std::max_element(fold_of.begin(), fold_of.end()) + 1;
+  const bool several = std::any_of(fold_of.begin(), fold_of.end(), [&](uint32_t fold) { return fold != fold_of.front(); });
   LabelVerdicts verdicts{std::vector<Verdict>(train, Verdict::believed), std::vector<Verdict>(holdout, Verdict::believed)};
-  if (folds > 1) {
+  if (several) {
     CrossValidation validation(inputs, module, parameters);
-    SKERRY_ASSIGN(verdicts, validation.run(fold_of, folds));
+    SKERRY_ASSIGN(verdicts, validation.run(fold_of, kFolds));
     reset(parameters);
   }
   SKERRY_TRY(write_file_atomic(inputs.verdicts, to_json(verdicts)));

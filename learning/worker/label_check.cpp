@@ -1,6 +1,7 @@
 #include "learning/worker/label_check.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -39,12 +40,15 @@ Verdict judge_label(int32_t label, int32_t parent, int32_t others) {
 
 std::vector<uint32_t> folds_by_stretch(const ExampleSet& set, uint32_t folds) {
   std::vector<uint32_t> out;
-  uint32_t stretch = 0, length = 0;
+  std::map<int32_t, uint32_t> stretches;  // of each label: they take turns, so that a label that comes every third time is in every fold
+  uint32_t length = 0;
   for (size_t i = 0; i < set.windows.size(); ++i) {
-    const bool ends = length == kStretchMax || (i > 0 && set.windows[i].label != set.windows[i - 1].label);
-    if (ends) ++stretch;
-    length = ends ? 1 : length + 1;
-    out.push_back(stretch % std::max<uint32_t>(folds, 1));
+    const int32_t label = set.windows[i].label;
+    const bool begins = i == 0 || length == kStretchMax || label != set.windows[i - 1].label;
+    uint32_t& count = stretches.try_emplace(label, 0).first->second;
+    if (begins) ++count;
+    length = begins ? 1 : length + 1;
+    out.push_back((count - 1 + static_cast<uint32_t>(std::max(label, 0))) % std::max<uint32_t>(folds, 1));
   }
   return out;
 }

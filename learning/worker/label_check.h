@@ -23,7 +23,8 @@ struct LabelVerdicts {
 
 // Pure: the verdict on a label, from the classes that the parent and the model of the other stretches answer.
 Verdict judge_label(int32_t label, int32_t parent, int32_t others);
-// Pure: the fold of each window, in [0, folds): windows of one stretch (up to eight neighbours of one label) have the same.
+// Pure: the fold of each window, in [0, folds): windows of one stretch (up to eight neighbours of one label) have the same; every
+// label's stretches are spread over all.
 std::vector<uint32_t> folds_by_stretch(const ExampleSet& set, uint32_t folds);
 
 // Both are in the job folder, for people and for a worker that goes on.

@@ -29,11 +29,14 @@ TEST_CASE("label check: a label that the others bear out is believed, whatever t
 }
 
 TEST_CASE("label check: neighbours of one label are in one fold, long stretches in several") {
-  CHECK(folds_by_stretch(labelled({0, 0, 1, 1, 1, 0, 2}), 3) == std::vector<uint32_t>{0, 0, 1, 1, 1, 2, 0});
+  CHECK(folds_by_stretch(labelled({0, 0, 1, 1, 1, 0, 2}), 3) == std::vector<uint32_t>{0, 0, 1, 1, 1, 1, 2});
   const std::vector<uint32_t> folds = folds_by_stretch(labelled(std::vector<int32_t>(20, 1)), 3);
-  CHECK(std::vector<uint32_t>(folds.begin(), folds.begin() + 8) == std::vector<uint32_t>(8, 0));
-  CHECK(folds[8] == 1);
-  CHECK(folds[19] == 2);
+  CHECK(std::vector<uint32_t>(folds.begin(), folds.begin() + 8) == std::vector<uint32_t>(8, 1));
+  CHECK(folds[8] == 2);
+  CHECK(folds[19] == 0);
+  // Labels in turn: no fold is without one of them.
+  const std::vector<uint32_t> turns = folds_by_stretch(labelled({0, 1, 2, 0, 1, 2, 0, 1, 2}), 3);
+  CHECK(turns == std::vector<uint32_t>{0, 1, 2, 1, 2, 0, 2, 0, 1});
   CHECK(folds_by_stretch(labelled({}), 3).empty());
 }
 
