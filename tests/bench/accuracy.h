@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "inference/package.h"
 
 namespace skerry::bench {
 
@@ -20,6 +21,7 @@ struct AccuracyOptions {
   size_t personalised_max = 6;     // how many of them are fine-tuned for (a smoke run takes one)
   uint32_t epochs = 8;             // of the base
   uint64_t seed = 1;
+  inference::TrainingSpec training;    // of the fine-tunings
   std::function<void(const std::string& line)> progress;
 };
 
@@ -29,6 +31,7 @@ struct Accuracy {                  // in percent of windows
   double own_before = 0, own_after = 0;        // mean over the unseen: own short trials, base and fine-tuned (int8)
   double others_before = 0, others_after = 0;  // mean: short trials of the other unseen
   double base_seconds = 0, finetune_seconds = 0, delta_bytes = 0;  // the latter two: means
+  uint64_t parameters = 0, peak_memory_bytes = 0;  // of the worker, at most
 };
 
 Result<Accuracy> measure_accuracy(const AccuracyOptions& options);

@@ -120,10 +120,9 @@ Result<std::vector<Figure>> swaps_under_load(Size size, const Places& places) {
   return std::vector<Figure>{{"main.swap_failed_requests", static_cast<double>(failures), "requests", 0, Better::lower}};
 }
 
-Result<std::vector<Figure>> latency_while_training(Size size, const Places& places) {
+Result<TrainingLoad> serve_while_training(Size size, const Places& places, double per_second) {
   const int phases = size == Size::full ? 4 : 1;
   const milliseconds phase(size == Size::full ? 8'000 : 1'500);
-  constexpr double kPerSecond = 100;
   SKERRY_ASSIGN(Gateway gateway, serve_pump(places, places.work / "training", size == Size::full ? 60 : 20));
   const Feed& feed = gateway.feed;
   SKERRY_TRY(gateway.daemon->start());
@@ -159,7 +158,7 @@ Result<std::vector<Figure>> latency_while_training(Size size, const Places& plac
     all.failures += more.failures;
     all.latencies_ms.insert(all.latencies_ms.end(), more.latencies_ms.begin(), more.latencies_ms.end());
   };
-  Visitor visitor(gateway.daemon->url(), feed.model, feed.base_holdout, kPerSecond);
+  Visitor visitor(gateway.daemon->url(), feed.model, feed.base_holdout, per_second);
   pause(1000);  // connections, caches, clock speeds
   for (int i = 0; i < phases; ++i) {
     visitor.take();
@@ -176,13 +175,18 @@ Result<std::vector<Figure>> latency_while_training(Size size, const Places& plac
   }
   visitor.stop();
   if (!gateway.daemon->terminate()) return fail(Code::internal, "skerryd did not stop");
-  const double p99_quiet = quiet.percentile(0.99), p99_busy = busy.percentile(0.99);
+  const TrainingLoad load{quiet.percentile(0.99), busy.percentile(0.99), quiet.failures + busy.failures};
   fmt::print("# {} requests without training (p50 {:.2f} ms, p99 {:.2f} ms), {} while training (p50 {:.2f} ms, p99 {:.2f} ms), {} failed\n",
-             quiet.requests, quiet.percentile(0.5), p99_quiet, busy.requests, busy.percentile(0.5), p99_busy, quiet.failures + busy.failures);
+             quiet.requests, quiet.percentile(0.5), load.p99_quiet_ms, busy.requests, busy.percentile(0.5), load.p99_busy_ms, load.failures);
   if (busy.requests < 20) return fail(Code::internal, "only {} requests while training: the job is too short to measure", busy.requests);
-  Figure p99{"main.p99_while_training", p99_busy / p99_quiet, "x", 1.5, Better::lower, Peer{"p99_without", p99_busy / p99_quiet}};
+  return load;
+}
+
+Result<std::vector<Figure>> latency_while_training(Size size, const Places& places) {
+  SKERRY_ASSIGN(const TrainingLoad load, serve_while_training(size, places, 100));
+  Figure p99{"main.p99_while_training", load.ratio(), "x", 1.5, Better::lower, Peer{"p99_without", load.ratio()}};
   p99.judged = size == Size::full;
-  Figure failures{"main.training_failed_requests", static_cast<double>(quiet.failures + busy.failures), "requests", 0, Better::lower};
+  Figure failures{"main.training_failed_requests", static_cast<double>(load.failures), "requests", 0, Better::lower};
   return std::vector<Figure>{p99, failures};
 }
 

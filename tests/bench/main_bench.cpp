@@ -14,6 +14,7 @@
 #include "tests/bench/accuracy.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/inference_latency.h"
+#include "tests/bench/learning.h"
 #include "tests/bench/loop.h"
 #include "tests/bench/serving.h"
 #include "tests/bench/storage_codec.h"
@@ -36,6 +37,7 @@ using namespace skerry::bench;
 constexpr const char* kUsage =
     "skerry-bench AREA [--json FILE] [--quick] [--only WORD]\n"
     "  main         accuracy, exactly-once, time to ready, swaps under load, latency while training\n"
+    "  learning     what a node learns and forgets, wrong labels, a year of rounds, latency and memory while it trains\n"
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
     "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch; requests over HTTP and ZeroMQ beside fastify + onnxruntime-node;\n"
     "               memory, start, 1,000 swaps\n"
@@ -83,6 +85,10 @@ std::vector<Measurement> measurements_of(const std::string& area) {
     return {{"latency", inference_latency}, {"accuracy", inference_accuracy}, {"serving", serving_requests}, {"footprint", serving_footprint},
             {"swaps", serving_swaps}};
   }
+  if (area == "learning") {
+    return {{"people", learning_people}, {"year", learning_year}, {"poison", learning_poison}, {"occupancy", learning_occupancy},
+            {"latency", learning_latency}, {"preempt", learning_preempt}, {"rounds", learning_rounds}};
+  }
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
@@ -107,7 +113,7 @@ int main(int argc, char** argv) {
     if (word == "--json" && i + 1 < argc) json = argv[++i];
     else if (word == "--only" && i + 1 < argc) only = argv[++i];
     else if (word == "--quick") size = Size::smoke;
-    else if (area.empty() && (word == "main" || word == "storage" || word == "inference" || word == "sync")) area = word;
+    else if (area.empty() && (word == "main" || word == "storage" || word == "inference" || word == "learning" || word == "sync")) area = word;
     else {
       std::fputs(kUsage, word == "--help" ? stdout : stderr);
       return word == "--help" ? 0 : 2;

@@ -177,6 +177,37 @@ TEST_CASE("REST: windows are answered, listed and labelled, by prediction and by
   CHECK(f.get_json("/v1/status")["labels"] == 5);
 }
 
+TEST_CASE("REST: a label can be taken back, and the node says what to label next") {
+  RestFixture f;
+  REQUIRE(f.post("/write", imu_lines(kStart, 10, 1.0)).status == 204);
+  f.answer_windows();
+  json next = f.get_json("/v1/labels/next?model=toy&limit=2")["next"];
+  REQUIRE(next.size() == 2);
+  const json first = next[0];
+  CHECK(first["model"] == "toy");
+  CHECK(first["answer"] == "high");
+  CHECK(first["or"].is_string());
+  CHECK(first["margin"].get<double>() >= 0);
+  CHECK(next[1]["from"] >= first["to"]);  // none overlaps another
+
+  REQUIRE(f.post("/v1/labels", json{{"prediction", first["prediction"]}, {"label", "low"}}.dump()).status == 200);
+  for (const json& other : f.get_json("/v1/labels/next")["next"]) CHECK(other["prediction"] != first["prediction"]);
+  json taken_back = f.json(f.post("/v1/labels/withdraw", json{{"prediction", first["prediction"]}, {"source", "test"}}.dump()));
+  CHECK(taken_back["predictions"] == 1);
+  CHECK(taken_back["versions"].empty());
+  CHECK(f.get_json("/v1/predictions/" + first["prediction"].dump())["label"].is_null());
+  CHECK(f.json(f.post("/v1/labels/withdraw", json{{"prediction", first["prediction"]}}.dump()))["predictions"] == 0);
+  CHECK(f.get_json("/v1/models/toy")["versions"][0]["live"]["labelled"] == 0);
+
+  auto refused = [&](const std::string& body, int status = 400) { return f.refusal(f.post("/v1/labels/withdraw", body), status); };
+  CHECK_THAT(refused(R"({"prediction":1,"label":"low"})"), Contains("label"));
+  CHECK_THAT(refused(R"({"prediction":99999})", 404), Contains("99999"));
+  CHECK_THAT(refused("{}"), Contains("about nothing"));
+  CHECK_THAT(refused("[]"), Contains("object"));
+  CHECK_THAT(f.refusal(f.get("/v1/labels/next?limit=1000"), 400), Contains("limit"));
+  CHECK_THAT(f.refusal(f.get("/v1/labels/next?model=none"), 404), Contains("none"));
+}
+
 TEST_CASE("REST: a label that is about nothing, or says nothing, is refused") {
   RestFixture f;
   REQUIRE(f.post("/write", imu_lines(kStart, 4, 1.0)).status == 204);

@@ -1,0 +1,130 @@
+#include "tests/bench/learning_node.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "learning/worker_process.h"
+#include "tests/e2e/support/process.h"
+#include "tests/e2e/support/records.h"
+
+namespace skerry::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kRowsPerWrite = 2000;
+
+class NoUplink final : public sync::Uplink {
+ public:
+  Result<sync::HelloReply> hello(const sync::Hello&) override { return fail(Code::unavailable, "there is no network here"); }
+  uint64_t begin(uint64_t, sync::Batch, sync::Lane) override { return 0; }  // never: a HELLO comes first
+  std::vector<sync::Answer> answers(Duration) override { return {}; }
+  std::vector<sync::Answer> give_up() override { return {}; }
+  sync::Traffic traffic() const override { return {}; }
+};
+
+class Load final : public learning::LoadProbe {
+ public:
+  explicit Load(const std::atomic<bool>* busy) : busy_(busy) {}
+  learning::LoadSample sample(double) override { return {.cpu_others = busy_ != nullptr && *busy_ ? 1.0 : 0.0}; }
+
+ private:
+  const std::atomic<bool>* busy_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LearningNode>> LearningNode::open(const inference::Package& base, const std::filesystem::path& folder,
+                                                         Duration holdout_stretch, const std::atomic<bool>* busy) {
+  std::unique_ptr<LearningNode> out(new LearningNode(base));
+  config::Config config;
+  config.node.name = "bench";
+  config.node.data_dir = folder;
+  config.storage.path = folder / "store";
+  config.inference.models = folder / "models";
+  config.learning.jobs = folder / "jobs";
+  config.learning.idle_for = 1s;
+  config.learning.job_time_max = 1000h;  // the worker takes real seconds, in which hours pass here
+  config.learning.holdout_stretch = holdout_stretch;
+  config.sync.enabled = false;
+  SKERRY_TRY(inference::install_package(base.folder, config.inference.models, learning::kPackageBytesMax));
+  node::Seams seams;
+  seams.clock = &out->clock_;
+  seams.uplink = std::make_unique<NoUplink>();
+  seams.worker = learning::make_worker_launcher(e2e::program_folder() / "skerry-worker", learning::WorkerPriority::foreground);
+  seams.probe = std::make_unique<Load>(busy);
+  seams.seed = 1;
+  SKERRY_ASSIGN(out->node_, node::Node::open(config, std::move(seams)));
+  return out;
+}
+
+Status LearningNode::ingest(const e2e::Piece& piece) {
+  for (size_t from = 0; from < piece.records.rows(); from += kRowsPerWrite) {
+    SKERRY_TRY(node_->ingest({e2e::slice(piece.records, from, std::min(from + kRowsPerWrite, piece.records.rows()))}));
+  }
+  clock_.advance(Duration(piece.to_ns() - piece.from_ns()));
+  while (node_->step_pipelines() == Duration::zero()) {
+  }
+  return {};
+}
+
+Status LearningNode::label(const e2e::Piece& piece) {
+  learning::LabelRequest request;
+  request.model = base_.info.name;
+  request.series = piece.records.series.text();
+  request.range = {piece.from_ns(), piece.to_ns()};
+  request.label = piece.label;
+  SKERRY_TRY(node_->label(request));
+  return {};
+}
+
+Status LearningNode::label_each(const e2e::Piece& piece, const Says& says) {
+  SKERRY_ASSIGN(auto answers, node_->store().predictions(base_.info.name, piece.records.series.text(), {piece.from_ns(), piece.to_ns()}, 100'000));
+  for (const storage::Prediction& answer : answers) {
+    learning::LabelRequest request;
+    request.prediction = number(answer.id);
+    request.label = says(piece.label);
+    SKERRY_TRY(node_->label(request));
+  }
+  return {};
+}
+
+Result<std::string> LearningNode::learn() {
+  const std::string& model = base_.info.name;
+  node_->learner().train_now(model);
+  auto ended = [&] {
+    const learning::LearnerStatus status = node_->learner().status();
+    return status.promoted + status.rejected + status.jobs_failed;
+  };
+  const uint64_t before = ended();
+  const auto limit = std::chrono::steady_clock::now() + 10min;
+  while (ended() == before) {
+    if (std::chrono::steady_clock::now() > limit) return fail(Code::unavailable, "no job ended: {}", node_->learner().status().why);
+    clock_.advance(node_->step_learning());
+    if (node_->learner().status().state.starts_with("training")) std::this_thread::sleep_for(5ms);
+  }
+  const auto newest = node_->models().decisions().newest(model, 1);
+  return newest.empty() ? std::string() : fmt::format("{}/{} {} {}: {}", model, newest[0].version, newest[0].step, newest[0].outcome, newest[0].reason);
+}
+
+Duration LearningNode::step_learning() {
+  const Duration next = node_->step_learning();
+  clock_.advance(next);
+  return next;
+}
+
+uint32_t LearningNode::serving() const { return node_->engine().serving(base_.info.name).value_or(0); }
+
+Result<double> LearningNode::accuracy(const learning::ExampleSet& windows, std::optional<uint32_t> version) {
+  if (version) SKERRY_TRY(node_->engine().load(base_.info.name, *version));
+  size_t right = 0;
+  for (const learning::LabelledWindow& window : windows.windows) {
+    SKERRY_ASSIGN(inference::Answer answer, node_->engine().infer(base_.info.name, version, {inference::make_input(base_.info.window, {&window.data})}));
+    const std::vector<float> scores = answer.outputs.front().floats();
+    right += std::max_element(scores.begin(), scores.end()) - scores.begin() == window.label;
+  }
+  return windows.windows.empty() ? 0 : 100.0 * static_cast<double>(right) / static_cast<double>(windows.windows.size());
+}
+
+}  // namespace skerry::bench
