@@ -376,6 +376,10 @@ Result<Compiled> compile(Graph graph, const std::vector<Array>& calibration, con
   free_batch(graph);
   SKERRY_TRY(graph::simplify(graph));
   Compiled out;
+  std::vector<std::string> recurrent;
+  for (const Node& node : graph.nodes) {
+    if (std::holds_alternative<graph::Recurrent>(node.operation)) recurrent.push_back(node.name);
+  }
   if (is_quantized(graph) || calibration.empty()) {
     out.quantized_by_source = is_quantized(graph);
     SKERRY_ASSIGN(out.plan, lower(graph));
@@ -384,6 +388,7 @@ Result<Compiled> compile(Graph graph, const std::vector<Array>& calibration, con
     SKERRY_TRY(check_calibration(graph, calibration));
     SKERRY_ASSIGN(out, Compiler(std::move(graph), first(calibration, options.samples_max), options).run());
   }
+  out.recurrent = std::move(recurrent);
   count_multiplies(out);
   return out;
 }

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+
+#include "inference/graph/channels.h"
 
 namespace skerry::inference::compile {
 namespace {
 
-using graph::Activation;
+using graph::ChannelGroups;
 using graph::Graph;
 using graph::kNoValue;
 using graph::Node;
@@ -16,85 +17,6 @@ using graph::ValueId;
 constexpr double kFactorMax = 64;  // beyond, weights would lose what values gain
 
 ValueId input_of(const Node& node, size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNoValue; }
-
-// f(s x) = s f(x) for every s > 0.
-bool scales(const graph::ActivationSpec& a) {
-  return a.kind == Activation::none || a.kind == Activation::relu || a.kind == Activation::leaky_relu;
-}
-
-// Values that must be scaled alike, and those that can't be.
-class Groups {
- public:
-  explicit Groups(const Graph& graph) : graph_(graph), parent_(graph.values.size()), fixed_(graph.values.size()) {
-    std::iota(parent_.begin(), parent_.end(), ValueId{0});
-    for (ValueId id : graph.inputs) fixed_[id] = true;
-    for (ValueId id : graph.outputs) fixed_[id] = true;
-    for (const Node& node : graph.nodes) look(node);
-    for (ValueId id = 0; id < parent_.size(); ++id) {
-      if (fixed_[id]) fixed_[of(id)] = true;
-    }
-  }
-
-  ValueId of(ValueId id) const {
-    while (parent_[id] != id) id = parent_[id];
-    return id;
-  }
-  bool is_free(ValueId id) const { return !fixed_[of(id)] && !graph_.value(id).is_constant(); }
-
- private:
-  void look(const Node& node) {
-    const ValueId x = node.inputs[0], y = node.outputs[0];
-    if (const auto* conv = std::get_if<graph::Conv>(&node.operation)) return weighted(node, conv->activation);
-    if (const auto* linear = std::get_if<graph::Linear>(&node.operation)) {
-      if (graph_.value(x).shape.size() != 2) fix(x);  // its channels are not dimension 1
-      if (graph_.value(y).shape.size() != 2) fix(y);
-      return weighted(node, linear->activation);
-    }
-    const auto* binary = std::get_if<graph::Binary>(&node.operation);
-    if (binary && binary->kind == graph::Binary::Kind::add && scales(binary->activation) && same_shape(node.inputs[0], node.inputs[1])) {
-      tie(node.inputs[1], y);
-      return tie(x, y);
-    }
-    if (std::holds_alternative<graph::Pool>(node.operation) || keeps_channels(node)) return tie(x, y);
-    const auto* activate = std::get_if<graph::Activate>(&node.operation);
-    if (activate && scales(activate->activation)) return tie(x, y);
-    for (ValueId id : node.inputs) fix(id);
-    for (ValueId id : node.outputs) fix(id);
-  }
-
-  void weighted(const Node& node, const graph::ActivationSpec& activation) {
-    const ValueId y = node.outputs[0], bias = input_of(node, 2), residual = input_of(node, 3);
-    if (!graph_.value(node.inputs[1]).is_constant() || (bias != kNoValue && !graph_.value(bias).is_constant())) {
-      fix(node.inputs[0]);
-      fix(y);
-    }
-    if (!scales(activation)) fix(y);
-    if (residual == kNoValue) return;
-    if (same_shape(residual, y)) return tie(residual, y);
-    fix(residual);
-    fix(y);
-  }
-
-  // Everything behind the channels becomes one: [n, c, 1, 1] to [n, c].
-  bool keeps_channels(const Node& node) const {
-    const auto &from = graph_.value(node.inputs[0]).shape, &to = graph_.value(node.outputs[0]).shape;
-    if (const auto* reduce = std::get_if<graph::Reduce>(&node.operation)) {
-      return reduce->axes.front() > 1 && to.size() > 1;
-    }
-    return std::holds_alternative<graph::Reshape>(node.operation) && from.size() > 1 && to.size() > 1 && from[0] == to[0] && from[1] == to[1];
-  }
-  bool same_shape(ValueId a, ValueId b) const {
-    return !graph_.value(a).is_constant() && !graph_.value(b).is_constant() && graph_.value(a).shape == graph_.value(b).shape;
-  }
-  void tie(ValueId a, ValueId b) { parent_[of(a)] = of(b); }
-  void fix(ValueId id) {
-    if (id != kNoValue) fixed_[id] = true;
-  }
-
-  const Graph& graph_;
-  std::vector<ValueId> parent_;
-  std::vector<bool> fixed_;
-};
 
 const graph::Conv* conv_of(const Node& node) { return std::get_if<graph::Conv>(&node.operation); }
 bool is_weighted(const Node& node) { return conv_of(node) || std::holds_alternative<graph::Linear>(node.operation); }
@@ -124,7 +46,7 @@ void raise(std::vector<double>& to, size_t at, double value, size_t channels) {
 }
 
 // How large each channel of each group is, and the weights that read it.
-std::map<ValueId, Sizes> sizes_of(const Graph& graph, const Groups& groups, const std::map<ValueId, Range>& ranges) {
+std::map<ValueId, Sizes> sizes_of(const Graph& graph, const ChannelGroups& groups, const std::map<ValueId, Range>& ranges) {
   std::map<ValueId, Sizes> out;
   for (const auto& [id, range] : ranges) {
     const auto top = std::max_element(range.channel_tops.begin(), range.channel_tops.end());
@@ -167,7 +89,7 @@ std::vector<double> factors(const Sizes& sizes, double strength) {
 }  // namespace
 
 Graph equalized(const Graph& graph, const std::map<ValueId, Range>& ranges, double strength) {
-  const Groups groups(graph);
+  const ChannelGroups groups(graph, graph::ChannelChange::scaling);
   std::map<ValueId, std::vector<double>> by_group;
   for (const auto& [id, sizes] : sizes_of(graph, groups, ranges)) by_group[id] = factors(sizes, strength);
   auto of = [&](ValueId id) -> const std::vector<double>* {

@@ -52,6 +52,7 @@ struct Executor::Prepared {
   std::vector<Slot> slots;
   Arena arena;
   size_t scratch_at = 0, bytes = 0;
+  std::vector<size_t> output_bytes;  // per output of the plan
   std::mutex mutex;  // guards idle
   std::vector<std::unique_ptr<Context>> idle;
 };
@@ -70,7 +71,10 @@ struct Executor::State {
 };
 
 Executor::Executor(Plan plan, const ExecutorOptions& options)
-    : plan_(std::move(plan)), options_(options), splits_(batch_is_outermost(plan_)), state_(std::make_unique<State>()) {}
+    : plan_(std::move(plan)), options_(options), splits_(batch_is_outermost(plan_)), state_(std::make_unique<State>()) {
+  for (uint32_t id : plan_.inputs) input_elements_.push_back(elements(plan_.dims(id, 1)));
+  for (uint32_t id : plan_.outputs) output_elements_.push_back(elements(plan_.dims(id, 1)));
+}
 Executor::~Executor() = default;
 
 Result<std::shared_ptr<const Executor>> Executor::make(Plan plan, const ExecutorOptions& options) {
@@ -108,6 +112,7 @@ Result<std::unique_ptr<Executor::Prepared>> Executor::prepare(int64_t batch) con
     scratch = std::max(scratch, slot.kernel.scratch_bytes);
     out->slots.push_back(std::move(slot));
   }
+  for (uint32_t id : plan_.outputs) out->output_bytes.push_back(static_cast<size_t>(elements(plan_.dims(id, batch))) * sizeof(float));
   out->scratch_at = out->arena.bytes;
   out->bytes = out->arena.bytes + scratch;
   if (out->bytes > kArenaBytesMax) {
@@ -184,7 +189,7 @@ Status Executor::run_in(const Prepared& prepared, Context& context, const float*
     else if (!context.calls[i]->run()) return fail(Code::internal, "step '{}' failed in oneDNN", plan_.steps[slot.step].name);
   }
   for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-    std::memcpy(outputs[i], context.at[plan_.outputs[i]], static_cast<size_t>(elements(plan_.dims(plan_.outputs[i], prepared.batch))) * sizeof(float));
+    std::memcpy(outputs[i], context.at[plan_.outputs[i]], prepared.output_bytes[i]);
   }
   return {};
 }

@@ -251,6 +251,11 @@ std::string instruction_set() {
   }
 }
 
+bool uses_vnni() {
+  static const std::string level = instruction_set();
+  return level == "avx512_core_vnni" || level == "avx512_core_bf16" || level == "avx512_core_amx";
+}
+
 namespace {
 
 // Through the symbols that the library brings, whichever compiler built us; without OpenMP in it there is nothing to hold.

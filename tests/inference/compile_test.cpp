@@ -196,6 +196,24 @@ TEST_CASE("compile: a model that was saved for one sample serves any number") {
   CHECK(graph.value(graph.outputs[0]).shape == Shape{-1, 4});
 }
 
+TEST_CASE("compile: beside a recurrent layer the others become integers, and the report says that it does not") {
+  GraphBuilder b(9);
+  const ValueId x = b.input({-1, 7, 6});
+  const ValueId turned = b.node(Transpose{{1, 0, 2}}, {x});
+  const ValueId states = b.node(Recurrent{Recurrent::Kind::gru, Recurrent::Direction::forward, 4, true},
+                                {turned, b.constant({1, 12, 6}), b.constant({1, 12, 4}), b.constant({1, 24})});
+  const ValueId last = b.node(Reshape{{-1, 4}}, {b.node(Slice{{0}, {6}, {7}, {1}}, {states})});
+  const Graph graph = b.finish({b.linear(b.activate(b.linear(last, 8), Activation::relu), 3)});
+  auto compiled = compile(graph, samples(graph, 32, 3));
+  INFO((compiled.ok() ? "" : compiled.error().message));
+  REQUIRE(compiled.ok());
+  REQUIRE(compiled->recurrent.size() == 1);
+  CHECK(compiled->recurrent[0] == graph.nodes[1].name);
+  CHECK(compiled->layers.size() == 2);
+  const std::vector<Array> fresh = samples(graph, 8, 4);
+  CHECK(error(planned(compiled->plan, fresh), reference(graph, fresh)) < 0.1);
+}
+
 TEST_CASE("compile: an operation that a plan lacks is named") {
   GraphBuilder b(3);
   const ValueId x = b.input({-1, 7, 3});
