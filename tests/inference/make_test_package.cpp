@@ -4,6 +4,8 @@
 //   har     int8, onednn: a 1-D CNN of the size that human activity recognition takes, [9, 128] -> 6
 //   small   int8, onednn: a 1-D CNN [2, 16] -> 3
 //   fp32    the same in fp32
+//   blocks  fp32: convolutions with batch normalisation and a residual
+//   shared  fp32: one convolution used twice
 //   throws  fp32, fails with an exception when the first value of a window is above 5
 // inference_make_test_package --int8 MODEL.pt SAMPLES.f32 SHAPE RESULT.pt: what LibTorch itself makes of a model in int8, calibrated on samples
 // of this shape ("3,32,32"): what ours is held against.
@@ -23,6 +25,7 @@
 #include <iterator>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "inference/package.h"
 
@@ -103,6 +106,43 @@ Module small(const std::string& guard) {
   return m;
 }
 
+void normalisation(Module& m, const std::string& name, int64_t channels) {
+  m.register_parameter("g" + name, torch::rand({channels}) + 0.5, false);
+  m.register_parameter("s" + name, torch::randn({channels}) * 0.1, false);
+  m.register_buffer("m" + name, torch::randn({channels}) * 0.1);
+  m.register_buffer("v" + name, torch::rand({channels}) + 0.5);
+}
+
+Module blocks() {
+  Module m("Blocks");
+  weights(m, "1", {16, 2, 3});
+  weights(m, "2", {24, 16, 3});
+  weights(m, "3", {16, 24, 3});
+  weights(m, "4", {3, 16});
+  for (auto [name, channels] : {std::pair{"1", 16}, {"2", 24}, {"3", 16}}) normalisation(m, name, channels);
+  m.define(R"JIT(
+    def forward(self, x):
+      x = torch.relu(torch.batch_norm(torch.conv1d(x, self.w1, self.b1, [1], [1]), self.g1, self.s1, self.m1, self.v1, False, 0.1, 1e-5, False))
+      y = torch.relu(torch.batch_norm(torch.conv1d(x, self.w2, self.b2, [1], [1]), self.g2, self.s2, self.m2, self.v2, False, 0.1, 1e-5, False))
+      y = torch.batch_norm(torch.conv1d(y, self.w3, self.b3, [1], [1]), self.g3, self.s3, self.m3, self.v3, False, 0.1, 1e-5, False)
+      return torch.linear(torch.mean(torch.relu(x + y), [2]), self.w4, self.b4)
+  )JIT");
+  return m;
+}
+
+Module shared() {
+  Module m("Shared");
+  weights(m, "1", {2, 2, 3});
+  weights(m, "2", {3, 2});
+  m.define(R"JIT(
+    def forward(self, x):
+      x = torch.relu(torch.conv1d(x, self.w1, self.b1, [1], [1]))
+      x = torch.relu(torch.conv1d(x, self.w1, self.b1, [1], [1]))
+      return torch.linear(torch.mean(x, [2]), self.w2, self.b2)
+  )JIT");
+  return m;
+}
+
 Module quantized(Module m, const std::vector<torch::Tensor>& samples) {
   torch::jit::QConfigDict config;
   config[""] = std::make_tuple(activation_observer(), weight_observer());
@@ -138,6 +178,8 @@ int make(const std::filesystem::path& folder, const std::string& kind, uint32_t 
   at::globalContext().setQEngine(at::QEngine::ONEDNN);
   torch::NoGradGuard no_grad;
   Module module = kind == "har" ? har()
+                  : kind == "blocks" ? blocks()
+                  : kind == "shared" ? shared()
                   : kind == "throws"
                       ? small("  if bool(x[0, 0, 0] > 5.0):\n    x = torch.reshape(x, [-1, 5, 7])")
                       : small("");
@@ -179,7 +221,7 @@ int make_int8(const std::string& model, const std::string& samples, const std::s
 int main(int argc, char** argv) {
   const bool int8 = argc == 6 && std::string(argv[1]) == "--int8";
   if (argc != 4 && !int8) {
-    std::fprintf(stderr, "usage: inference_make_test_package FOLDER har|small|fp32|throws VERSION, or --int8 MODEL.pt SAMPLES.f32 SHAPE RESULT.pt\n");
+    std::fprintf(stderr, "usage: inference_make_test_package FOLDER har|small|fp32|blocks|shared|throws VERSION, or --int8 MODEL.pt SAMPLES.f32 SHAPE RESULT.pt\n");
     return 2;
   }
   try {

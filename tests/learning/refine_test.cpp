@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -131,6 +132,36 @@ TEST_CASE("skerry-worker prune: half of the channels disappear from model and pl
   CHECK(worker("run " + (bench.dir / "tune").string()).code == 0);
 }
 
+TEST_CASE("skerry-worker prune: channels that a residual adds to each other go together, with their normalisation") {
+  TempDir dir;
+  const std::string maker = (fs::path(SKERRY_BIN_DIR) / "inference_make_test_package").string(), package = (dir / "blocks").string();
+  REQUIRE(std::system((maker + " " + package + " blocks 1").c_str()) == 0);
+  ExampleSet set{2, 16, {}};
+  Random random(3);
+  for (int i = 0; i < 90; ++i) {
+    LabelledWindow window{{}, i % 3};
+    for (int k = 0; k < 32; ++k) window.data.push_back(static_cast<float>(random.normal()));
+    set.windows.push_back(std::move(window));
+  }
+  REQUIRE(write_file_atomic(dir / "all.examples", encode_examples(set)).ok());
+  const auto json = report(worker(fmt::format("prune {0} --channels 0.5 --epochs 1 --train {1} --holdout {1} --output {2} --json", package,
+                                              (dir / "all.examples").string(), (dir / "small").string())));
+  INFO(json.dump(1));
+  CHECK(json["channels"]["before"] == 16 + 24);  // the two sides of the residual are one group
+  CHECK(json["channels"]["after"] == 8 + 12);
+  CHECK(json["after"]["multiplications"].get<double>() < 0.4 * json["before"]["multiplications"].get<double>());
+
+  // Where one convolution stands for two layers, or its groups are in the code, channels stay, and it is said why.
+  const std::string shared = (dir / "shared").string();
+  REQUIRE(std::system((maker + " " + shared + " shared 1").c_str()) == 0);
+  const Said said = worker(fmt::format("prune {0} --channels 0.5 --train {1} --holdout {1} --output {2}", shared, (dir / "all.examples").string(),
+                                       (dir / "no").string()));
+  INFO(said.text);
+  CHECK(said.code == 2);
+  CHECK(said.text.find("no channel of this model can be removed") != std::string::npos);
+  CHECK_FALSE(fs::exists(dir / "no"));
+}
+
 TEST_CASE("skerry-worker prune: weights by magnitude become zero and stay so while the rest is trained") {
   const Bench bench;
   const auto json = report(worker("prune " + bench.base.string() + " --weights 0.7 --epochs 6" + bench.words("sparse")));
@@ -182,6 +213,6 @@ TEST_CASE("skerry-worker prune and distill: wrong words and files are refused wi
   ExampleSet bad = windows(3, 1);
   bad.windows[1].data[5] = std::nanf("");
   REQUIRE(write_file_atomic(others, encode_examples(bad)).ok());
-  refused("prune " + base + " --channels 0.5 --holdout " + others.string() + " --output " + (bench.dir / "no").string(), "NaN");
+  refused("prune " + base + " --channels 0.5 --holdout " + others.string() + " --output " + (bench.dir / "no").string(), "not finite");
   for (const auto& entry : fs::directory_iterator(bench.dir.path())) CHECK(entry.path().string().find(".tmp-") == std::string::npos);
 }
