@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kPreparedMax = 16;  // batch sizes of one plan
 constexpr size_t kIdleContextsMax = 16;
+constexpr size_t kNearBytes = 512 << 10;  // of a context that stays in the second-level cache: more samples at once only get slower
 
 struct AlignedDelete {
   void operator()(std::byte* at) const { ::operator delete(at, std::align_val_t{kDataAlignment}); }
@@ -68,6 +69,7 @@ struct Executor::State {
   Library library;
   std::mutex mutex;  // guards the table and the library; Prepared ones stay where they are
   std::map<int64_t, std::unique_ptr<Prepared>> by_batch;
+  int64_t part_max = 1;  // samples that are answered in one go
 };
 
 Executor::Executor(Plan plan, const ExecutorOptions& options)
@@ -81,6 +83,8 @@ Result<std::shared_ptr<const Executor>> Executor::make(Plan plan, const Executor
   std::shared_ptr<Executor> executor(new Executor(std::move(plan), options));
   SKERRY_ASSIGN(Prepared * one, executor->prepared(1));
   SKERRY_ASSIGN(std::unique_ptr<Context> context, executor->take_context(*one));
+  const size_t bytes = std::max<size_t>(one->bytes, 1);
+  for (int64_t& part = executor->state_->part_max; part < kBatchMax && static_cast<size_t>(2 * part) * bytes <= kNearBytes;) part *= 2;
   one->idle.push_back(std::move(context));
   return std::shared_ptr<const Executor>(std::move(executor));
 }
@@ -214,7 +218,7 @@ Status Executor::run(int64_t batch, const float* const* inputs, float* const* ou
   std::copy_n(inputs, plan_.inputs.size(), from.begin());
   std::copy_n(outputs, plan_.outputs.size(), to.begin());
   while (batch > 0) {
-    int64_t part = kBatchMax;
+    int64_t part = state_->part_max;
     while (part > batch) part /= 2;
     SKERRY_TRY(run_prepared(part, from.data(), to.data()));
     for (size_t i = 0; i < plan_.inputs.size(); ++i) from[i] += part * input_elements(i);

@@ -32,11 +32,12 @@ constexpr float kFirstMark = 7'000'001;   // of the tensors of a model that is t
 
 at::Tensor forward(Module& module, const at::Tensor& x) { return module.forward({x}).toTensor(); }
 
-// Parameters and buffers of reals, each once.
+// Whatever tensors of reals the model holds: a saved one does not always tell buffers from other attributes.
 std::map<std::string, at::Tensor> tensors_of(const Module& module) {
   std::map<std::string, at::Tensor> out;
-  for (const auto& one : module.named_parameters()) out.emplace(one.name, one.value);
-  for (const auto& one : module.named_buffers()) out.emplace(one.name, one.value);
+  for (const auto& one : module.named_attributes()) {
+    if (one.value.isTensor()) out.emplace(one.name, one.value.toTensor());
+  }
   std::erase_if(out, [](const auto& one) { return !one.second.defined() || one.second.scalar_type() != torch::kFloat32 || one.second.dim() == 0; });
   return out;
 }
