@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "storage/types.h"
 
 namespace rocksdb {
@@ -57,6 +59,7 @@ struct Options {
   uint64_t examples_per_class_max = 2000;                    // per model; the oldest of a class goes first
   int64_t time_min_ns = 946'684'800'000'000'000;             // 2000-01-01: older records are refused as a wrong precision
   Duration time_ahead_max = std::chrono::hours(24);          // newer than now plus this is refused
+  std::function<uint64_t()> draw_epoch = system_seed;        // a simulation draws from its own seed; zero is drawn again
   std::shared_ptr<rocksdb::FileSystem> file_system;          // tests inject faults here; null: the real one
 };
 

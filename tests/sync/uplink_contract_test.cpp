@@ -1,8 +1,10 @@
 // What every Uplink promises, over the fake and over the real one: HTTP to the real hub's server.
 #include <catch2/catch.hpp>
 
+#include <fstream>
 #include <functional>
 
+#include "tests/support/certificates.h"
 #include "tests/support/chaos_proxy.h"
 #include "tests/sync/make.h"
 #include "tests/sync/served_hub.h"
@@ -31,6 +33,12 @@ hub::NodeInfo first_node(hub::Receiver& receiver) {
   return nodes->front();
 }
 
+std::vector<hub::NodeInfo> nodes_of(hub::Receiver& receiver) {
+  auto nodes = receiver.nodes();
+  REQUIRE(nodes.ok());
+  return *nodes;
+}
+
 void check_contract(const std::function<Subject()>& make) {
   SECTION("a HELLO brings the watermarks of all classes") {
     Subject s = make();
@@ -43,26 +51,26 @@ void check_contract(const std::function<Subject()>& make) {
   }
   SECTION("outcomes of batches come through") {
     Subject s = make();
-    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::unknown_epoch);
+    CHECK(deliver(*s.uplink, batch_of(1, 2))->outcome == BatchOutcome::unknown_epoch);
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
-    auto applied = s.uplink->send(batch_of(1, 5));
+    auto applied = deliver(*s.uplink, batch_of(1, 5));
     REQUIRE(applied.ok());
     CHECK(applied->outcome == BatchOutcome::applied);
     CHECK(applied->watermark == 5);
-    CHECK(s.uplink->send(batch_of(1, 5))->outcome == BatchOutcome::duplicate);
-    CHECK(s.uplink->send(batch_of(7, 8))->outcome == BatchOutcome::gap);
+    CHECK(deliver(*s.uplink, batch_of(1, 5))->outcome == BatchOutcome::duplicate);
+    CHECK(deliver(*s.uplink, batch_of(7, 8))->outcome == BatchOutcome::gap);
   }
   SECTION("a link that is down is unavailable, and works again afterwards") {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.down();
     for (int i = 0; i < 3; ++i) {
-      auto reply = s.uplink->send(batch_of(1, 2));
+      auto reply = deliver(*s.uplink, batch_of(1, 2));
       REQUIRE_FALSE(reply.ok());
       CHECK(reply.error().code == Code::unavailable);
     }
     s.up();
-    auto reply = s.uplink->send(batch_of(1, 2));
+    auto reply = deliver(*s.uplink, batch_of(1, 2));
     INFO((reply.ok() ? "" : reply.error().message));
     REQUIRE(reply.ok());
     CHECK(reply->outcome == BatchOutcome::applied);
@@ -71,10 +79,10 @@ void check_contract(const std::function<Subject()>& make) {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.lose_next_ack();
-    auto lost = s.uplink->send(batch_of(1, 2));
+    auto lost = deliver(*s.uplink, batch_of(1, 2));
     REQUIRE_FALSE(lost.ok());
     CHECK(lost.error().code == Code::unavailable);
-    auto again = s.uplink->send(batch_of(1, 2));
+    auto again = deliver(*s.uplink, batch_of(1, 2));
     REQUIRE(again.ok());
     CHECK(again->outcome == BatchOutcome::duplicate);
     CHECK(s.node().entries == 2);
@@ -83,10 +91,10 @@ void check_contract(const std::function<Subject()>& make) {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.lose_next_request();
-    CHECK_FALSE(s.uplink->send(batch_of(1, 2)).ok());
+    CHECK_FALSE(deliver(*s.uplink, batch_of(1, 2)).ok());
     CHECK(s.node().entries == 0);
     s.up();
-    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::applied);
+    CHECK(deliver(*s.uplink, batch_of(1, 2))->outcome == BatchOutcome::applied);
   }
   SECTION("bytes of bodies are counted as they went over the wire") {
     Subject s = make();
@@ -95,7 +103,7 @@ void check_contract(const std::function<Subject()>& make) {
     CHECK(before.sent == encode(hello_of(1, 9)).size());
     CHECK(before.received > 0);
     const sync::Batch batch = batch_of(1, 500);
-    REQUIRE(s.uplink->send(batch).ok());
+    REQUIRE(deliver(*s.uplink, batch).ok());
     CHECK(s.uplink->traffic().sent - before.sent == encode(batch).size());
     CHECK(s.uplink->traffic().received > before.received);
   }
@@ -132,4 +140,80 @@ TEST_CASE("uplink contract: HTTP to the hub") {
     return Subject{make_http_uplink(options), [proxy] { proxy->down(); }, [proxy] { proxy->pass(); }, [proxy] { proxy->swallow_responses(1); },
                    [proxy] { proxy->down(); }, [&hub] { return first_node(hub.receiver()); }};
   });
+}
+
+TEST_CASE("uplink contract: HTTPS to a hub that asks for a certificate and a token") {
+  SimClock clock;
+  skerry::test::TempDir folder;
+  skerry::test::Authority authority(folder.path(), "authority");
+  const auto own = authority.issue("hub"), mine = authority.issue("pump-1");
+  auto token = hub::make_token("pump-1");
+  REQUIRE(token.ok());
+  std::ofstream(folder / "tokens") << token->line << "\n";
+  std::ofstream(folder / "token") << token->token << "\n";
+  ServedHub hub(clock, {.tls = http::TlsFiles{own.certificate, own.key, authority.certificate()}, .access = {.tokens = folder / "tokens", .certificates = true}});
+  auto started = ChaosProxy::start("127.0.0.1", hub.port());
+  REQUIRE(started.ok());
+  std::shared_ptr<ChaosProxy> proxy = std::move(*started);
+  Options options;
+  options.hub = "https" + proxy->url().substr(4);
+  options.request_timeout = 10s;
+  options.proofs = {authority.certificate(), mine.certificate, mine.key, folder / "token"};
+  SECTION("it is let in") {
+    auto uplink = make_http_uplink(options);
+    auto reply = uplink->hello(hello_of(1, 9));
+    INFO((reply.ok() ? "" : reply.error().message));
+    REQUIRE(reply.ok());
+    CHECK(deliver(*uplink, batch_of(1, 500))->outcome == BatchOutcome::applied);
+    CHECK(deliver(*uplink, batch_of(501, 502))->outcome == BatchOutcome::applied);
+  }
+  auto problem = [&](const Options& with) {
+    auto uplink = make_http_uplink(with);
+    auto hello = uplink->hello(hello_of(1, 9));
+    auto batch = deliver(*uplink, batch_of(1, 2));
+    REQUIRE_FALSE(hello.ok());
+    REQUIRE_FALSE(batch.ok());
+    CHECK(nodes_of(hub.receiver()).empty());  // nothing got through
+    return std::pair(hello.error(), batch.error());
+  };
+  SECTION("a hub with a certificate of somebody else gets nothing") {
+    skerry::test::Authority other(folder.path(), "other");
+    options.proofs.ca = other.certificate();
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("sync.ca_file"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("sync.ca_file"));
+  }
+  SECTION("nor one whose certificate is of another host") {
+    const auto elsewhere = authority.issue("elsewhere", "10.1.2.3");
+    ServedHub wrong(clock, {.tls = http::TlsFiles{elsewhere.certificate, elsewhere.key, {}}, .access = {}});
+    options.hub = fmt::format("https://127.0.0.1:{}", wrong.port());
+    const auto [hello, batch] = problem(options);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("another host"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("another host"));
+  }
+  SECTION("a node without a certificate is told what to set") {
+    options.proofs.certificate = options.proofs.key = "";
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+  }
+  SECTION("a node without a token is told what to set, and waits") {
+    options.proofs.token = "";
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("does not let this node in") && Catch::Matchers::Contains("sync.token_file"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("sync.token_file"));
+  }
+  SECTION("files that cannot be used are named") {
+    std::ofstream(folder / "empty") << "\n";
+    Options with = options;
+    with.proofs.token = folder / "empty";
+    CHECK_THAT(problem(with).first.message, Catch::Matchers::Contains("sync.token_file"));
+    with = options;
+    with.proofs.ca = folder / "none.pem";
+    CHECK_THAT(problem(with).second.message, Catch::Matchers::Contains("sync.ca_file"));
+    with = options;
+    with.proofs.key = folder / "none.key";
+    CHECK_THAT(problem(with).first.message, Catch::Matchers::Contains("sync.key_file"));
+  }
 }
