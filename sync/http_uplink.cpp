@@ -1,6 +1,6 @@
-// The uplink over HTTP: the only file that knows cpprestsdk. The library has no bound on what a peer may send and none on the whole time
-// of an exchange, and it ends the process when a failed task is never looked at; so here every task is looked at, and a watch on
-// the calling thread cuts the socket when time or size is up.
+// The uplink over HTTP. Batches go through internal/pipes, several at a time. A HELLO goes through cpprestsdk, which only this file knows. The
+// library has no bound on what a peer may send and none on the whole time of an exchange, and it ends the process when a failed task is never
+// looked at; so here every task is looked at, and a watch on the calling thread cuts the socket when time or size is up.
 #define _TURN_OFF_PLATFORM_STRING  // a macro named U
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -17,8 +17,11 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "base/units.h"
+#include "sync/internal/pipes.h"
 #include "sync/internal/socket_watch.h"
 #include "sync/uplink.h"
 
@@ -80,29 +83,16 @@ int descriptor(http::client::native_handle handle, bool tls) {  // what the hand
              : static_cast<PlainSocket*>(handle)->native_handle();
 }
 
-// Ties a socket to its bearer. A socket that cannot be tied must not be used: its bytes would go over another, and cost there.
-Status tie(int fd, const Route& route) {
-  auto failed = [&](const char* what, const char* remedy) {
-    return fail(Code::unavailable, "bearer {}: {} cannot be set on a socket: {}{}", route.bearer, what, std::strerror(errno), remedy);
-  };
-  if (!route.device.empty() && ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, route.device.c_str(), static_cast<socklen_t>(route.device.size() + 1)) != 0) {
-    return failed(("device " + route.device).c_str(), "");
-  }
-  if (route.mark != 0 && ::setsockopt(fd, SOL_SOCKET, SO_MARK, &route.mark, sizeof(route.mark)) != 0) {
-    return failed("mark", ": give skerryd CAP_NET_ADMIN, or leave mark out");
-  }
-  const int tos = route.dscp << 2;
-  if (route.dscp != 0 && ::setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)) != 0) return failed("dscp", "");
-  return {};
-}
-
-bool is_tied(const Route& route) { return !route.device.empty() || route.mark != 0 || route.dscp != 0; }
+using internal::is_tied;
+using internal::Piped;
+using internal::Pipes;
+using internal::tie;
 
 Status can_tie(const Route& route) {
   if (!is_tied(route)) return {};
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(Code::unavailable, "no socket for bearer {}: {}", route.bearer, std::strerror(errno));
-  Status tied = tie(fd, route);
+  Status tied = tie(fd, false, route);
   ::close(fd);
   return tied;
 }
@@ -113,7 +103,7 @@ void open_tied(PlainSocket::lowest_layer_type& socket, const Route& route) {
   if (!is_tied(route) || socket.is_open()) return;
   socket.open(boost::asio::ip::tcp::v4(), error);
   if (error) return;
-  if (auto tied = tie(socket.native_handle(), route); !tied.ok()) ::shutdown(socket.native_handle(), SHUT_RDWR);
+  if (auto tied = tie(socket.native_handle(), false, route); !tied.ok()) ::shutdown(socket.native_handle(), SHUT_RDWR);
 }
 
 void limit_library_threads() {
@@ -134,18 +124,76 @@ class HttpUplink final : public Uplink {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
     return checked(decode_hello_reply(answer));
   }
-  Result<BatchReply> send(const Batch& message) override {
-    SKERRY_ASSIGN(std::string answer, post("/v1/sync/batch", encode(message)));
-    return checked(decode_batch_reply(answer));
+  uint64_t begin(uint64_t ticket, Batch message, Lane lane) override {
+    if (!pipes_) {
+      if (auto made = make_pipes(); !made.ok()) {
+        refused_.push_back(no_answer(ticket, made.error()));
+        return 0;
+      }
+    }
+    std::string body = encode(message);
+    const uint64_t bytes = body.size();
+    pipes_->begin(route_, lane, ticket, std::move(body));
+    return bytes;
+  }
+  std::vector<Answer> answers(Duration at_most) override {
+    std::vector<Answer> all = std::exchange(refused_, {});
+    if (pipes_) tell(pipes_->wait(all.empty() ? at_most : Duration::zero()), all);
+    return all;
+  }
+  std::vector<Answer> give_up() override {
+    std::vector<Answer> all = std::exchange(refused_, {});
+    if (pipes_) tell(pipes_->give_up(), all);
+    return all;
   }
   Traffic traffic() const override { return traffic_; }
   void use(const Route& route) override {
     if (route != route_) client_.reset();
     route_ = route;
   }
-  void link_changed() override { client_.reset(); }
+  void link_changed() override {
+    client_.reset();
+    if (pipes_) pipes_->close_idle();
+  }
 
  private:
+  Status make_pipes() {
+    try {
+      SKERRY_ASSIGN(const web::uri uri, address());
+      const bool tls = uri.scheme() == "https";
+      const int port = uri.port() > 0 ? uri.port() : tls ? 443 : 80;
+      std::string path = uri.path();
+      while (!path.empty() && path.back() == '/') path.pop_back();
+      std::string host = uri.host();
+      if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+      pipes_.emplace(internal::PipeTarget{host, std::to_string(port), path + "/v1/sync/batch", tls}, options_.request_timeout);
+    } catch (const std::exception& e) {
+      return bad_address(e.what());
+    }
+    return {};
+  }
+
+  Result<web::uri> address() const {  // throws what the library throws
+    const web::uri uri(options_.hub);
+    if (uri.scheme() != "http" && uri.scheme() != "https") return bad_address("it is neither http nor https");
+    if (uri.host().empty()) return bad_address("it names no host");
+    return uri;
+  }
+  Error bad_address(const char* why) const { return fail(Code::invalid, "the hub's address '{}' cannot be used: {}. Write http://HOST:PORT", options_.hub, why); }
+
+  void tell(std::vector<Piped> piped, std::vector<Answer>& all) {
+    for (Piped& p : piped) {
+      traffic_.sent += p.traffic.sent;
+      traffic_.received += p.traffic.received;
+      all.push_back({p.ticket, reply_of(p), p.traffic});
+    }
+  }
+  Result<BatchReply> reply_of(const Piped& p) {
+    if (p.status == 0) return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(p.text));
+    if (p.status != 200) return refusal(p.status, printable(p.text));
+    return checked(decode_batch_reply(p.text));
+  }
+
   // An answer that makes no sense is `corrupt` whatever is wrong with it: the caller can change nothing about it.
   template <typename T>
   Result<T> checked(Result<T> decoded) {
@@ -165,9 +213,7 @@ class HttpUplink final : public Uplink {
       config.set_proxy(web::web_proxy(web::web_proxy::disabled));
       socket_ = std::make_shared<internal::SocketWatch>();
       opened_ = std::make_shared<std::atomic<void*>>(nullptr);
-      const web::uri uri(options_.hub);
-      if (uri.scheme() != "http" && uri.scheme() != "https") throw std::invalid_argument("it is neither http nor https");
-      if (uri.host().empty()) throw std::invalid_argument("it names no host");
+      SKERRY_ASSIGN(const web::uri uri, address());
       tls_ = uri.scheme() == "https";
       config.set_nativehandle_options([opened = opened_, route = route_, tls = tls_](http::client::native_handle handle) {
         opened->store(handle);
@@ -177,7 +223,7 @@ class HttpUplink final : public Uplink {
       client_ = std::make_unique<http::client::http_client>(uri, config);
     } catch (const std::exception& e) {
       client_.reset();
-      return fail(Code::invalid, "the hub's address '{}' cannot be used: {}. Write http://HOST:PORT", options_.hub, e.what());
+      return bad_address(e.what());
     }
     return {};
   }
@@ -262,6 +308,8 @@ class HttpUplink final : public Uplink {
   const Options options_;
   Route route_;
   Traffic traffic_;
+  std::optional<Pipes> pipes_;
+  std::vector<Answer> refused_;                        // without having been sent
   std::unique_ptr<http::client::http_client> client_;  // null after a failure
   std::shared_ptr<internal::SocketWatch> socket_;
   std::shared_ptr<std::atomic<void*>> opened_;         // the newest connection, until its socket is watched

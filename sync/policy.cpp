@@ -18,6 +18,8 @@ using internal::Waiting;
 using storage::OutboxClass;
 
 constexpr uint64_t kPieceBytesMin = 4096;    // smaller batches cost more in headers than they carry
+constexpr uint64_t kPieceBytes = 64 << 10, kPiecesPerWindow = 4;
+constexpr uint32_t kFlightsMax = 16, kUrgentFlightsMax = 4;  // batches on their way over one bearer
 constexpr uint64_t kAnswerBytes = 600;       // on the wire
 constexpr uint64_t kHelloBytes = 3000;       // on the wire, both ways
 constexpr double kSlowLink = 256 << 10, kFastLink = 4 << 20;  // bytes per second
@@ -74,12 +76,21 @@ Duration until_paced(const Left& left, const BearerUse& use, double slack, uint6
   return Duration(std::clamp<int64_t>(at - wall_ns, 1'000'000, left.period.to_ns - left.period.from_ns));
 }
 
+storage::OutboxStatus left_of_it(storage::OutboxStatus status, const OnTheWay& flying) {
+  if (flying.entries == 0) return status;
+  status.acked_seq = std::min(status.last_seq, std::max(status.acked_seq, flying.last_seq));
+  status.bytes -= std::min(status.bytes, flying.bytes);
+  status.entries -= std::min(status.entries, flying.entries);
+  status.oldest_ns = std::max(status.oldest_ns, flying.queued_ns);
+  return status;
+}
+
 // One class on one bearer. Conditions are looked at in the order of the gates; the first that fails is the reason.
 class Judge {
  public:
   Judge(const Policy& policy, const Situation& situation, OutboxClass c, size_t bearer, const storage::OutboxStatus& status, Explain explain)
       : policy_(policy), s_(situation), class_(c), rule_(of(policy, c)), bearer_(policy.bearers[bearer]), state_(situation.bearers[bearer]),
-        status_(status), explain_(explain) {
+        status_(left_of_it(status, situation.on_the_way[index_of(c)])), explain_(explain) {
     d_.outbox_class = c;
     d_.bearer = bearer;
   }
@@ -98,6 +109,7 @@ class Judge {
     preferences();
     device();
     rates();
+    room();
     company();
     return finish();
   }
@@ -127,6 +139,8 @@ class Judge {
     require(Gate::enabled, s_.enabled, [&] { return std::string(s_.enabled ? "sync is switched on" : "sync is switched off: set sync.enabled"); });
     const bool waits = status_.last_seq > status_.acked_seq;
     require(Gate::waiting, waits, [&] {
+      const OnTheWay& flying = s_.on_the_way[index_of(class_)];
+      if (!waits && flying.entries > 0) return fmt::format("{} in {} entries on their way, nothing else waiting", format_bytes(flying.bytes), flying.entries);
       return waits ? fmt::format("{} waiting in {} entries", format_bytes(status_.bytes), status_.entries) : std::string("nothing waiting");
     });
     require(Gate::held, !s_.held, [&] { return std::string(s_.held ? "held by hand" : "not held by hand"); });
@@ -255,6 +269,18 @@ class Judge {
     }, s_.now + Duration(static_cast<int64_t>(seconds * 1e9) + 1));
   }
 
+  // As much on its way as the link carries in batch_time, and alarms beside it: so nothing waits long behind what was sent.
+  void room() {
+    if (class_ == OutboxClass::alarm) {
+      require(Gate::flights, state_.urgent_flights < kUrgentFlightsMax, [&] { return fmt::format("{} batches of alarms on their way, up to {}", state_.urgent_flights, kUrgentFlightsMax); });
+      return;
+    }
+    const bool fits = state_.flights == 0 || (state_.flights < kFlightsMax && state_.on_the_way + std::min(d_.bytes_max, waiting_.bytes) / 2 <= window());
+    require(Gate::flights, fits, [&] {
+      return fmt::format("{} on their way in {} batches, {} carries {} at a time", format_bytes(state_.on_the_way), state_.flights, bearer_.name, format_bytes(window()));
+    });
+  }
+
   // Little waits for more, unless the radio is awake anyway.
   void company() {
     Duration linger = said_.then.linger.value_or(rule_.linger);
@@ -289,7 +315,7 @@ class Judge {
 
   uint64_t portion() const {
     uint64_t bytes = std::min(s_.batch_bytes_max, said_.then.batch_max.value_or(UINT64_MAX));
-    if (state_.batch_goal > 0) bytes = std::min(bytes, std::max(kPieceBytesMin, state_.batch_goal));
+    if (state_.window > 0) bytes = std::min(bytes, std::max(kPieceBytesMin, piece_of(state_.window)));
     if (state_.link.goodput_low > 0) {
       const double carried = state_.link.goodput_low * std::chrono::duration<double>(policy_.batch_time).count();
       bytes = std::min(bytes, std::max<uint64_t>(kPieceBytesMin, static_cast<uint64_t>(std::min(carried, 1e15))));
@@ -298,10 +324,16 @@ class Judge {
     return std::max<uint64_t>(bytes, 1);
   }
 
+  // A window goes in several batches, so that the link does not idle while an answer is on its way; where bytes cost, in as few as possible.
+  uint64_t piece_of(uint64_t window) const { return costs() || window <= kPieceBytes ? window : std::max(kPieceBytes, window / kPiecesPerWindow); }
+
+  uint64_t window() const { return state_.window > 0 ? std::max(kPieceBytesMin, state_.window) : s_.batch_bytes_max; }
+
+  bool costs() const { return price() > 0 || internal::metered_of(bearer_, state_.link).value_or(false) || bearer_.monthly_bytes > 0; }
+
   int compression() const {
-    const bool costs = price() > 0 || internal::metered_of(bearer_, state_.link).value_or(false) || bearer_.monthly_bytes > 0;
     const double goodput = state_.link.goodput;
-    if (costs || (goodput > 0 && goodput < kSlowLink)) return s_.cpu_idle.value_or(1) > kBusyCpu ? 9 : 3;
+    if (costs() || (goodput > 0 && goodput < kSlowLink)) return s_.cpu_idle.value_or(1) > kBusyCpu ? 9 : 3;
     return goodput > kFastLink ? 1 : 3;
   }
 
@@ -333,7 +365,7 @@ class Judge {
   const ClassPolicy& rule_;
   const BearerPolicy& bearer_;
   const BearerSituation& state_;
-  const storage::OutboxStatus& status_;
+  const storage::OutboxStatus status_;  // less what is on its way
   const Explain explain_;
   Waiting waiting_;
   OpenWindow window_;
@@ -384,7 +416,7 @@ void give_turns(const Policy& policy, const Situation& s, std::vector<ClassDecis
 const char* to_string(Gate gate) {
   static constexpr const char* kNames[] = {"enabled", "waiting",     "held",   "slice",   "rule_never", "link",  "reachable",
                                            "budget_month", "budget_day", "rule_wait", "settle", "metered", "constrained", "price",
-                                           "window", "pace", "battery", "temperature", "rate", "tokens", "linger"};
+                                           "window", "pace", "battery", "temperature", "rate", "tokens", "flights", "linger"};
   return kNames[static_cast<size_t>(gate)];
 }
 

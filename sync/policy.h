@@ -22,7 +22,15 @@ struct BearerSituation {              // of the policy's bearers, in their order
   SteadyTime retry_at{};              // while offline: the next probe
   BearerUse use;
   std::optional<SteadyTime> woken_at; // the radio was last woken by an exchange that did not ride
-  uint64_t batch_goal = 0;            // what the rate control found to be good; 0: not known
+  uint64_t window = 0;                // payload that may be on its way at once, as the rate control found; 0: not known
+  uint64_t on_the_way = 0;            // payload that is
+  uint32_t flights = 0, urgent_flights = 0;  // batches on their way: of all classes but alarms, of alarms
+};
+
+// What of a class was sent and is not answered yet: it waits in the outbox and must not go again.
+struct OnTheWay {
+  uint64_t last_seq = 0, bytes = 0, entries = 0;
+  int64_t queued_ns = 0;              // of the last of it
 };
 
 struct ClassHistory {
@@ -39,6 +47,7 @@ struct Situation {
   std::vector<BearerSituation> bearers;
   std::vector<storage::OutboxStatus> backlog;
   std::array<ClassHistory, std::size(storage::kOutboxClasses)> history;
+  std::array<OnTheWay, std::size(storage::kOutboxClasses)> on_the_way;
   double tokens = kNoLimit;           // bytes left under the rate cap of the whole uplink
   uint64_t token_rate = 0;            // bytes per second that it grows by; 0: no cap
   uint64_t token_burst = 0;
@@ -52,7 +61,7 @@ struct Situation {
 // What must hold for a class to go over a bearer, in the order in which it is looked at.
 enum class Gate : uint8_t {
   enabled, waiting, held, slice, rule_never, link, reachable, budget_month, budget_day, rule_wait, settle, metered, constrained, price, window,
-  pace, battery, temperature, rate, tokens, linger
+  pace, battery, temperature, rate, tokens, flights, linger
 };
 const char* to_string(Gate gate);
 

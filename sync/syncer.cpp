@@ -1,107 +1,44 @@
 #include "sync/syncer.h"
 
 #include <algorithm>
-#include <deque>
-#include <limits>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "base/units.h"
-#include "storage/sample_block.h"
+#include "sync/internal/bearers.h"
+#include "sync/internal/byte_account.h"
 #include "sync/internal/chain.h"
 #include "sync/internal/dead_letters.h"
-#include "sync/internal/rate_control.h"
+#include "sync/internal/flights.h"
+#include "sync/internal/outgoing.h"
+#include "sync/internal/token_bucket.h"
 
 namespace skerry::sync {
 namespace {
 
+using internal::BearerState;
+using internal::ClassState;
+using internal::Flight;
 using storage::OutboxClass;
 
 constexpr const char* kSoftware = "skerry 0.1.0";
-constexpr Duration kIdlePoll = std::chrono::milliseconds(200);  // while switched off or held
-constexpr int kRefusalsMax = 3;                                  // of one entry, before it is a dead letter
-constexpr const char* kLedgerNote = "sync/bytes";
-constexpr uint64_t kLeaseMin = 64 << 10, kLeaseMax = 4 << 20;   // of counted bytes that a crash may count in vain
-constexpr uint64_t kLeaseWithoutBudget = 64 << 20;
-constexpr uint64_t kConnectBytes = 156;                          // of a try that found nobody
-constexpr size_t kModelsBytesMax = 1500;                         // of a HELLO where bytes are counted
-constexpr uint64_t kPayloadBytesMax = kMessageBytesMax - (1 << 20);  // leaves room for the entries' own fields
-
-// What this process knows of one class beyond the store.
-struct ClassState {
-  uint64_t next = 1;             // to be sent
-  uint64_t highest_sent = 0;     // the hub may hold up to here even when every answer was lost
-  bool gap_answered = false;     // since the last progress: a second one is no accident
-  SteadyTime blocked_until{};    // the hub refused the head of the class, or it is too large: the other classes go on
-  Duration backoff{0};
-  size_t entries_max = kBatchEntriesMax;  // halved while the hub refuses, to find what it refuses
-  int refusals = 0;              // of the entry at the head, alone in its batch
-  bool others_taken = false;     // the hub took something since it began to refuse
-  std::deque<std::pair<uint64_t, uint32_t>> sent;  // (seq, records) sent and not yet acknowledged
-};
-
-// What this process knows of one bearer.
-struct BearerState {
-  std::string name;
-  bool online = false;
-  bool was_up = true;
-  SteadyTime retry_at{};
-  SteadyTime stable_since{};
-  Duration backoff{0};
-  SteadyTime last_exchange{};
-  std::optional<SteadyTime> woken_at, failed_since;
-  Duration last_outage{0};
-  uint64_t outages = 0;
-  internal::RateControl rate;
-};
-
-// Tokens are bytes of bodies. A batch may be larger than what is left; the debt is paid before the next one.
-class TokenBucket {
- public:
-  TokenBucket(const Options& options, SteadyTime now)
-      : rate_(static_cast<double>(options.rate_bytes_per_second)), burst_(static_cast<double>(options.burst_bytes)), tokens_(burst_), at_(now) {}
-  double at(SteadyTime now) const {
-    if (rate_ == 0) return std::numeric_limits<double>::infinity();
-    return std::min(burst_, tokens_ + rate_ * std::chrono::duration<double>(now - at_).count());
-  }
-  void charge(SteadyTime now, uint64_t bytes) {
-    tokens_ = rate_ == 0 ? 0 : at(now) - static_cast<double>(bytes);
-    at_ = now;
-  }
-
- private:
-  double rate_, burst_, tokens_;
-  SteadyTime at_;
-};
-
-// To a hub that does not know of losses: empty blocks, one for each number.
-std::vector<storage::OutboxItem> as_blocks(std::vector<storage::OutboxItem> items) {
-  std::vector<storage::OutboxItem> out;
-  for (storage::OutboxItem& item : items) {
-    if (item.kind != storage::EntryKind::lost) {
-      out.push_back(std::move(item));
-      continue;
-    }
-    for (uint64_t seq = item.seq; seq <= item.last_seq && out.size() < kBatchEntriesMax; ++seq) {
-      out.push_back({seq, storage::EntryKind::samples, "lost", storage::encode_block({}), 0, item.queued_ns});
-    }
-    if (out.size() >= kBatchEntriesMax) break;
-  }
-  return out;
-}
+constexpr Duration kIdlePoll = std::chrono::milliseconds(200);    // while switched off or held
+constexpr Duration kAnswersPoll = std::chrono::milliseconds(50);  // what is queued meanwhile waits as long as this at most
+constexpr size_t kModelsBytesMax = 1500;                           // of a HELLO where bytes are counted
+constexpr uint64_t kAnswerBytes = 600;                             // on the wire
 
 }  // namespace
 
 struct Syncer::Impl {
   Impl(storage::Store& s, std::unique_ptr<Uplink> u, const Options& o, const Clock& c, uint64_t seed, Environment e)
-      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), chains(s), dead(s), bucket(o, c.steady()) {
+      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), chains(s), outgoing(s, dead), dead(s), bucket(o, c.steady()),
+        account(s) {
     seen.enabled = options.enabled;
     seen.hub = options.hub;
     for (ClassHistory& h : history) h.turn_at = clock.steady();
-    load_ledger();
     adopt(options.policy);
   }
 
@@ -114,43 +51,41 @@ struct Syncer::Impl {
   // --- of the thread that calls step()
   Random random;
   internal::Chains chains;
-  internal::DeadLetters dead;
-  std::map<OutboxClass, ClassState> classes;
+  internal::Outgoing outgoing;
   bool greeted = false;             // a HELLO was answered since the last doubt
   bool hub_takes_losses = false;    // as it said in its last HELLO
   uint64_t fresh_epoch = 0;         // begun here, and nothing of it sent yet
   bool gave_reason_to_doubt = false;  // since the last progress
-  size_t at = 0;                    // bearer of the exchange under way
+  size_t at = 0;                    // bearer of the HELLO or batch that begins, or of the answer that is looked at
+  uint64_t tickets = 0;             // given out so far
 
   // --- of any thread
   mutable std::mutex mutex;
+  internal::DeadLetters dead;
   SyncStatus seen;                  // without what is made when asked for
-  Policy policy;
-  std::vector<BearerState> bearers; // as in the policy
+  Policy policy;                    // changed in step() alone
+  std::optional<Policy> next_policy;
+  internal::Bearers bearers;        // as in the policy
+  internal::Flights flights;
   std::array<ClassHistory, std::size(storage::kOutboxClasses)> history;
   std::map<OutboxClass, std::string> blocked;  // why
-  TokenBucket bucket;
-  Ledger ledger;
+  internal::TokenBucket bucket;
+  internal::ByteAccount account;
 
   // ------------------------------------------------------------------ the policy and what it looks at
 
-  // With the mutex, or while nobody else knows this object. A bearer of the same name keeps what is known of it.
-  void adopt(Policy next) {
-    std::vector<BearerState> states;
-    for (const BearerPolicy& b : next.bearers) {
-      auto known = std::find_if(bearers.begin(), bearers.end(), [&](const BearerState& s) { return s.name == b.name; });
-      states.push_back(known != bearers.end() ? std::move(*known) : BearerState{.name = b.name, .retry_at = clock.steady(), .rate = {}});
-    }
+  void adopt(Policy next) {  // with the mutex, or while nobody else knows this object
+    bearers.adopt(next, clock.steady());
     policy = std::move(next);
-    bearers = std::move(states);
     at = 0;
   }
 
   Situation situation(const Policy& under, const std::vector<storage::OutboxStatus>& backlog) const {  // with the mutex
     const SteadyTime now = clock.steady();
     Situation s{.enabled = options.enabled, .held = seen.held, .now = now, .wall_ns = clock.now_ns(), .bearers = {}, .backlog = backlog,
-                .history = history, .tokens = bucket.at(now), .token_rate = options.rate_bytes_per_second, .token_burst = options.burst_bytes,
-                .batch_bytes_max = options.batch_bytes_max, .revoked = seen.revoked};
+                .history = history, .on_the_way = {}, .tokens = bucket.at(now), .token_rate = options.rate_bytes_per_second,
+                .token_burst = options.burst_bytes, .batch_bytes_max = options.batch_bytes_max, .revoked = seen.revoked};
+    for (OutboxClass c : storage::kOutboxClasses) s.on_the_way[index_of(c)] = flights.of(c);
     if (environment.device) {
       const DeviceFacts device = environment.device();
       s.battery = device.battery;
@@ -165,82 +100,43 @@ struct Syncer::Impl {
   BearerSituation bearer_situation(const BearerPolicy& b, int64_t wall_ns) const {
     BearerSituation out;
     if (environment.link) out.link = environment.link(b);
-    out.use = ledger.use(b.name);
-    Ledger::roll(out.use, wall_ns, b.reset_day);
-    auto known = std::find_if(bearers.begin(), bearers.end(), [&](const BearerState& s) { return s.name == b.name; });
-    if (known == bearers.end()) {
-      out.online = seen.online;  // a policy that is only tried: its new bearer is taken for the link there is
-      return out;
-    }
-    out.online = known->online;
-    out.retry_at = known->retry_at;
-    out.woken_at = known->woken_at;
-    out.batch_goal = known->rate.batch_goal();
-    out.link.stable_since = std::max(out.link.stable_since, known->stable_since);
-    out.link.goodput = known->rate.goodput();
-    out.link.goodput_low = known->rate.payload_rate_low();
-    out.link.rtt = known->rate.rtt();
-    out.link.rtt_min = known->rate.rtt_min();
-    out.link.last_outage = known->last_outage;
-    out.link.outages = known->outages;
+    out.use = account.use(b, wall_ns);
+    out.use.month_bytes += flights.reserved(b.name);  // as if it had gone already: a budget is not given out twice
+    out.use.day_bytes += flights.reserved(b.name);
+    out.on_the_way = flights.payload(b.name);
+    out.flights = flights.count(b.name, false);
+    out.urgent_flights = flights.count(b.name, true);
+    if (const BearerState* known = bearers.find(b.name)) known->describe(out);
+    else out.online = seen.online;  // a policy that is only tried: its new bearer is taken for the link there is
     return out;
   }
 
-  // A carrier that came back: what waits for a retry need not wait longer, and old connections are of no use.
-  void look_at_links(const Situation& s) {
+  void look_at_links(Situation& s) {  // with the mutex
+    const bool back = bearers.look_at_links(s.bearers, s.now);
     for (size_t i = 0; i < bearers.size(); ++i) {
-      const bool up = s.bearers[i].link.up;
-      if (up && !bearers[i].was_up) {
-        bearers[i].retry_at = s.now;
-        bearers[i].backoff = Duration::zero();
-        bearers[i].rate.link_changed();
-        uplink->link_changed();
-      }
-      if (!up) bearers[i].online = false;
-      if (up != bearers[i].was_up) bearers[i].stable_since = s.now;
-      bearers[i].was_up = up;
+      s.bearers[i].online = bearers[i].online;
+      s.bearers[i].retry_at = bearers[i].retry_at;
     }
-    seen.online = std::any_of(bearers.begin(), bearers.end(), [](const BearerState& b) { return b.online; });
+    if (back && flights.empty()) uplink->link_changed();
+    seen.online = bearers.any_online();
   }
 
   // ------------------------------------------------------------------ bytes
 
-  void load_ledger() {
-    auto note = store.note(kLedgerNote);
-    if (!note.ok() || !note->has_value()) return;
-    auto read = Ledger::decode(**note);
-    if (read.ok()) ledger = *std::move(read);
-    else log::error("sync", "{}: counting begins anew, correct it by hand if a budget depends on it", read.error().message);
-  }
-
-  uint64_t lease() const {
-    uint64_t least = UINT64_MAX;
+  // With the mutex. `sent` and `received` are bytes of bodies.
+  void charge(const std::string& bearer, const std::string& purpose, uint64_t sent, uint64_t received) {
     for (const BearerPolicy& b : policy.bearers) {
-      for (uint64_t budget : {b.monthly_bytes, b.daily_bytes}) {
-        if (budget > 0) least = std::min(least, budget);
-      }
+      if (b.name != bearer) continue;
+      const auto roaming = environment.link ? environment.link(b).roaming : std::nullopt;
+      account.charge(b, purpose, sent, received, roaming.value_or(false), clock.now_ns());
+      return;
     }
-    return least == UINT64_MAX ? kLeaseWithoutBudget : std::clamp(least / 1000, kLeaseMin, kLeaseMax);
+    account.charge({.name = bearer}, purpose, sent, received, false, clock.now_ns());  // the policy has changed since it went
   }
 
-  // A store that refuses (a full disk) is no reason not to send: what a crash could forget then is at most what was sent meanwhile.
-  void write_ledger(const std::string& note) {
-    storage::Effect effect;
-    effect.notes.emplace_back(kLedgerNote, note);
-    if (auto written = store.commit(effect); !written.ok()) log::warn("sync", "the count of bytes could not be written: {}", written.error().message);
-  }
-
-  // Before bytes go: the store knows of them.
-  void reserve(uint64_t bytes) {
-    std::string note;
-    {
-      std::lock_guard lock(mutex);
-      const BearerPolicy& b = policy.bearers[at];
-      ledger.roll(b.name, clock.now_ns(), b.reset_day);
-      if (!ledger.must_write(b.name, bytes)) return;
-      note = ledger.encode_with_lease(std::max(lease(), bytes));
-    }
-    write_ledger(note);
+  Route route(size_t bearer) const {  // with the mutex
+    const BearerPolicy& b = policy.bearers[bearer];
+    return {b.name, b.device, b.mark, b.dscp};
   }
 
   // ------------------------------------------------------------------ reporting
@@ -251,26 +147,17 @@ struct Syncer::Impl {
     seen.last_error = message;
   }
 
-  // Decorrelated jitter: min(cap, random(base, 3 * previous)). See "Exponential Backoff And Jitter", M. Brooker, 2015.
-  Duration next_backoff(Duration& backoff) {
-    const auto base = static_cast<double>(options.backoff_min.count()), cap = static_cast<double>(options.backoff_max.count());
-    const double previous = backoff.count() == 0 ? base : static_cast<double>(backoff.count());
-    backoff = Duration(static_cast<int64_t>(std::min(cap, random.uniform(base, std::max(base, previous * 3)))));
-    return backoff;
-  }
-
+  // The bearer of `at` is in trouble, and with it all that is on its way.
   Duration failed(const Error& error) {
     greeted = false;
     note_error(error.message);
+    drop_flights();
     std::lock_guard lock(mutex);
     BearerState& bearer = bearers[at];
-    const Duration wait = next_backoff(bearer.backoff);
+    const Duration wait = internal::next_backoff(bearer.backoff, options, random);
     ++seen.failures;
-    bearer.online = false;
-    bearer.retry_at = clock.steady() + wait;
-    if (!bearer.failed_since) bearer.failed_since = clock.steady();
-    bearer.rate.failed();
-    seen.online = std::any_of(bearers.begin(), bearers.end(), [](const BearerState& b) { return b.online; });
+    bearer.failed(clock.steady(), wait);
+    seen.online = bearers.any_online();
     return wait;
   }
 
@@ -280,68 +167,22 @@ struct Syncer::Impl {
     greeted = false;
     if (gave_reason_to_doubt) return failed(error);
     gave_reason_to_doubt = true;
+    drop_flights();
     log::info("sync", "{}: asking the hub for its watermarks", error.message);
     return Duration::zero();
   }
 
-  void progress() {
+  void progress(const std::string& bearer) {
     gave_reason_to_doubt = false;
     std::lock_guard lock(mutex);
-    BearerState& bearer = bearers[at];
-    bearer.backoff = Duration::zero();
-    if (bearer.failed_since) {
-      bearer.last_outage = clock.steady() - *bearer.failed_since;
-      ++bearer.outages;
-      bearer.failed_since.reset();
-    }
+    if (BearerState* state = bearers.find(bearer)) state->progress(clock.steady());
     if (seen.lost_at_hub == 0 && blocked.empty()) seen.last_error.clear();
-  }
-
-  Route route() const {
-    const BearerPolicy& b = policy.bearers[at];
-    return {b.name, b.device, b.mark, b.dscp};
-  }
-
-  // Charges what went over the wire, answered or not. `rides`: nobody woke the radio for it.
-  template <typename Exchange>
-  auto exchange(const std::string& purpose, uint64_t bytes_at_most, uint64_t payload, bool rides, Exchange&& call) {
-    reserve(bytes_at_most);
-    const Traffic before = uplink->traffic();
-    const SteadyTime begun = clock.steady();
-    {
-      std::lock_guard lock(mutex);
-      uplink->use(route());
-    }
-    auto reply = call();
-    const Traffic traffic = uplink->traffic();
-    const uint64_t sent = traffic.sent - before.sent, received = traffic.received - before.received;
-    const SteadyTime now = clock.steady();
-    std::lock_guard lock(mutex);
-    BearerState& bearer = bearers[at];
-    bearer.last_exchange = now;
-    bucket.charge(now, sent);
-    seen.traffic = traffic;
-    charge(purpose, sent, received);
-    if (!rides) bearer.woken_at = now;
-    if (reply.ok()) {
-      seen.online = bearer.online = true;
-      bearer.rate.answered(sent, payload, now - begun, policy.batch_time);
-    }
-    return reply;
-  }
-
-  void charge(const std::string& purpose, uint64_t sent, uint64_t received) {  // with the mutex
-    const BearerPolicy& b = policy.bearers[at];
-    const auto roaming = environment.link ? environment.link(b).roaming : std::nullopt;
-    ledger.roll(b.name, clock.now_ns(), b.reset_day);
-    ledger.charge(b.name, purpose, sent > 0 ? wire_bytes(sent) : kConnectBytes, received > 0 ? wire_bytes(received) : 0,
-                  b.price_per_mb * (roaming.value_or(false) ? b.roaming_factor : 1));
   }
 
   // The head of a class cannot go; that is no reason to stop the others.
   void block(OutboxClass outbox_class, const std::string& reason) {
-    ClassState& state = classes[outbox_class];
-    state.blocked_until = clock.steady() + next_backoff(state.backoff);
+    ClassState& state = outgoing.of(outbox_class);
+    state.blocked_until = clock.steady() + internal::next_backoff(state.backoff, options, random);
     note_error(reason);
     std::lock_guard lock(mutex);
     ++seen.failures;
@@ -352,16 +193,7 @@ struct Syncer::Impl {
 
   // Everything up to `seq` is held by the hub. Only called with what was really queued.
   Status acknowledged(OutboxClass outbox_class, uint64_t seq) {
-    ClassState& state = classes[outbox_class];
-    SKERRY_TRY(store.outbox_acknowledge(outbox_class, seq));
-    uint64_t records = 0;
-    for (; !state.sent.empty() && state.sent.front().first <= seq; state.sent.pop_front()) records += state.sent.front().second;
-    state.next = std::max(state.next, seq + 1);
-    state.gap_answered = false;
-    state.backoff = Duration::zero();
-    state.refusals = 0;
-    state.entries_max = std::min(kBatchEntriesMax, state.entries_max * 2);
-    for (auto& [c, other] : classes) other.others_taken = true;
+    SKERRY_ASSIGN(const uint64_t records, outgoing.acknowledged(outbox_class, seq));
     std::lock_guard lock(mutex);
     blocked.erase(outbox_class);
     seen.records += records;
@@ -383,10 +215,36 @@ struct Syncer::Impl {
       hello.backlog_bytes += s.bytes;
     }
     if (environment.describe) hello.models = environment.describe();
-    const uint64_t bytes = keep_small(hello);
-    auto reply = exchange("control", wire_bytes(bytes), 0, false, [&] { return uplink->hello(hello); });
+    auto reply = greet(hello, wire_bytes(keep_small(hello)));
     if (!reply.ok()) return failed(reply.error());
     return take_hello(*reply, backlog, identity);
+  }
+
+  // Charges what went over the wire, answered or not.
+  Result<HelloReply> greet(const Hello& hello, uint64_t bytes_at_most) {
+    account.reserve(mutex, policy, policy.bearers[at], bytes_at_most, clock.now_ns());
+    const Traffic before = uplink->traffic();
+    const SteadyTime begun = clock.steady();
+    {
+      std::lock_guard lock(mutex);
+      uplink->use(route(at));
+    }
+    auto reply = uplink->hello(hello);
+    const Traffic traffic = uplink->traffic();
+    const uint64_t sent = traffic.sent - before.sent, received = traffic.received - before.received;
+    const SteadyTime now = clock.steady();
+    std::lock_guard lock(mutex);
+    bucket.charge(now, sent);
+    seen.traffic = traffic;
+    charge(policy.bearers[at].name, "control", sent, received);
+    BearerState& bearer = bearers[at];
+    bearer.last_exchange = now;
+    bearer.woken_at = now;
+    if (reply.ok()) {
+      seen.online = bearer.online = true;
+      bearer.rate.answered({.begun = begun, .now = now, .delivered_body = sent}, policy.batch_time);
+    }
+    return reply;
   }
 
   // What a HELLO has at most. The names of models are the first to go.
@@ -420,7 +278,7 @@ struct Syncer::Impl {
       if (w > s.acked_seq) {
         if (auto status = acknowledged(s.outbox_class, w); !status.ok()) return failed(status.error());
       }
-      ClassState& state = classes[s.outbox_class];
+      ClassState& state = outgoing.of(s.outbox_class);
       state.next = w + 1;
       state.highest_sent = std::max(state.highest_sent, w);
       state.gap_answered = false;
@@ -428,7 +286,7 @@ struct Syncer::Impl {
     greeted = true;
     bool behind = false;
     for (const auto& s : backlog) behind = behind || held[s.outbox_class] < s.last_seq;
-    if (!behind) progress();  // with something to send, only a batch that arrives proves that all is well again
+    if (!behind) progress(policy.bearers[at].name);  // with something to send, only a batch that arrives proves that all is well again
     declare(reply, backlog, identity);
     return Duration::zero();
   }
@@ -477,7 +335,8 @@ struct Syncer::Impl {
     if (auto begun = store.begin_epoch(); !begun.ok()) return failed(begun.error());
     fresh_epoch = store.identity().epoch;
     chains.forget();
-    classes.clear();
+    drop_flights();
+    outgoing.forget();
     greeted = false;
     std::lock_guard lock(mutex);
     blocked.clear();
@@ -487,106 +346,112 @@ struct Syncer::Impl {
 
   // ------------------------------------------------------------------ batches
 
-  Duration send(const ClassDecision& decision) {
+  // Puts the next batch of a class on its way; zero, or how long its failure keeps from trying again.
+  Duration begin(const ClassDecision& decision) {
     const OutboxClass outbox_class = decision.outbox_class;
-    ClassState& state = classes[outbox_class];
     at = decision.bearer;
-    auto items = store.outbox_read(outbox_class, state.next, decision.bytes_max);
-    if (!items.ok()) return failed(items.error());
-    if (items->empty()) {
-      return failed(fail(Code::internal, "the outbox has entries of {} waiting but gives none from {} on: run `skerry fsck`",
-                         storage::to_string(outbox_class), state.next));
+    auto cut = outgoing.cut(decision, hub_takes_losses);
+    if (!cut.ok()) return failed(cut.error());
+    if (!cut->too_large.empty()) {
+      block(outbox_class, cut->too_large);
+      return Duration::zero();
     }
-    const storage::Identity identity = store.identity();
-    if (!hub_takes_losses) *items = as_blocks(std::move(*items));
-    dead.leave_out(outbox_class, *items);
-    Batch batch{identity.node, identity.epoch, outbox_class, std::move(*items)};
-    batch.compression = decision.compression;
-    if (!fit(batch, decision.wire_left)) return Duration::zero();
-    const uint64_t first = batch.entries.front().seq, last = batch.entries.back().end_seq();
-    if (first != state.next) {
-      return failed(fail(Code::internal, "the outbox gives {} {} where {} was asked for: run `skerry fsck`", storage::to_string(outbox_class), first, state.next));
-    }
-    const bool again = first <= state.highest_sent;
-    for (const auto& item : batch.entries) {
-      if (item.end_seq() > state.highest_sent) state.sent.emplace_back(item.end_seq(), item.kind == storage::EntryKind::lost ? 0 : item.records);
-    }
-    state.highest_sent = std::max(state.highest_sent, last);
+    outgoing.sent(cut->batch);
     fresh_epoch = 0;
-    const uint64_t sent_before = uplink->traffic().sent;
-    const uint64_t payload = payload_of(batch);
-    auto reply = exchange(storage::to_string(outbox_class), batch_wire(payload), payload, decision.rides, [&] { return uplink->send(batch); });
+    Flight flight{.ticket = ++tickets, .batch = headers_of(cut->batch), .payload = internal::payload_of(cut->batch), .bearer = policy.bearers[at].name};
+    flight.rides = decision.rides;
+    flight.begun = clock.steady();
+    flight.window = flights.payload(flight.bearer) + flight.payload;
+    flight.delivered_body = bearers[at].delivered_body;
+    flight.delivered_payload = bearers[at].delivered_payload;
+    account.reserve(mutex, policy, policy.bearers[at], flights.reserved(flight.bearer) + internal::batch_wire(flight.payload), clock.now_ns());
+    {
+      std::lock_guard lock(mutex);
+      uplink->use(route(at));
+    }
+    flight.body = uplink->begin(flight.ticket, std::move(cut->batch), internal::lane_of(outbox_class));
+    flight.reserved = wire_bytes(flight.body) + kAnswerBytes;
     {
       std::lock_guard lock(mutex);
       ++seen.batches;
-      seen.repeated += again;
-      ClassHistory& h = history[index_of(outbox_class)];
-      h.turn_at = clock.steady();
-      h.sent_at = h.turn_at;
-      h.sent_bytes = wire_bytes(uplink->traffic().sent - sent_before);
+      seen.repeated += cut->again;
+      history[index_of(outbox_class)] = {flight.begun, flight.begun, wire_bytes(flight.body)};
+      bucket.charge(flight.begun, flight.body);
+      flights.add(std::move(flight));
     }
-    if (!reply.ok() && reply.error().code == Code::invalid) note_refusal(batch, reply.error().message);
-    if (!reply.ok()) return failed(reply.error());
-    return take_reply(batch, *reply);
+    return collect(Duration::zero()).value_or(Duration::zero());
   }
 
-  static uint64_t entry_bytes(const storage::OutboxItem& item) { return item.payload.size() + item.subject.size() + 64; }
-  static uint64_t payload_of(const Batch& batch) {
-    uint64_t bytes = 0;
-    for (const auto& item : batch.entries) bytes += entry_bytes(item);
-    return bytes;
-  }
-  static uint64_t batch_wire(uint64_t payload) { return wire_bytes(payload + 256) + 600; }  // with its answer, when nothing can be compressed
-
-  // Cuts a batch to what the wire carries and the budget allows. False when its first entry alone is too large: that class waits, the
-  // others go on.
-  bool fit(Batch& batch, uint64_t wire_left) {
-    uint64_t bytes = 0;
-    size_t n = 0;
-    for (; n < std::min(batch.entries.size(), classes[batch.outbox_class].entries_max); ++n) {
-      bytes += entry_bytes(batch.entries[n]);
-      if (bytes > kPayloadBytesMax || batch_wire(bytes) > wire_left) break;
+  // What is kept of a batch on its way: enough to check the hub's word about it.
+  static Batch headers_of(const Batch& batch) {
+    Batch out{batch.node, batch.epoch, batch.outbox_class, {}};
+    out.entries.reserve(batch.entries.size());
+    for (const auto& i : batch.entries) {
+      out.entries.push_back({.seq = i.seq, .kind = i.kind, .subject = {}, .payload = {}, .records = i.records, .queued_ns = i.queued_ns, .last_seq = i.last_seq,
+                             .reason = i.reason});
     }
-    if (n == 0) {
-      const auto seq = batch.entries[0].seq;
-      const char* name = storage::to_string(batch.outbox_class);
-      block(batch.outbox_class, bytes > kPayloadBytesMax
-                                    ? fmt::format("entry {} of {} has {}: at most {} can be sent", seq, name, format_bytes(bytes), format_bytes(kPayloadBytesMax))
-                                    : fmt::format("entry {} of {} needs up to {} on the wire, the budget leaves {}", seq, name,
-                                                  format_bytes(batch_wire(bytes)), format_bytes(wire_left)));
-      return false;
-    }
-    batch.entries.resize(n);
-    return true;
+    return out;
   }
 
-  // Looks for what is refused by halves. One entry that is refused alone and again, while the hub takes others, is a dead letter: true when
-  // something can be sent at once.
-  bool note_refusal(const Batch& batch, const std::string& reason) {
-    ClassState& state = classes[batch.outbox_class];
-    if (state.entries_max == kBatchEntriesMax) state.others_taken = false;  // the first refusal of a row
-    if (batch.entries.size() > 1) {
-      state.entries_max = batch.entries.size() / 2;
-      return true;
+  // Looks at the answers that came, at the first that comes when it may wait. Nothing: none came. Otherwise how long to wait before the next try.
+  std::optional<Duration> collect(Duration at_most) {
+    if (flights.empty()) return {};
+    std::vector<std::pair<Flight, Result<BatchReply>>> landed;
+    for (Answer& answer : uplink->answers(at_most)) {
+      if (auto flight = land(answer)) landed.emplace_back(*std::move(flight), std::move(answer.reply));
     }
-    state.entries_max = 1;
-    if (++state.refusals < kRefusalsMax || !state.others_taken) return false;
-    const storage::OutboxItem& item = batch.entries.front();
+    if (landed.empty()) return {};
+    Duration wait{0};
+    for (auto& [flight, reply] : landed) {
+      if (!greeted) break;  // one before it gave reason to ask for the watermarks: they tell of the others
+      if (const BearerState* bearer = bearers.find(flight.bearer)) at = static_cast<size_t>(bearer - &bearers[0]);
+      wait = std::max(wait, reply.ok() ? take_reply(flight, *reply) : take_failure(flight, reply.error()));
+    }
+    return wait;
+  }
+
+  // Charges what went over the wire, answered or not, and learns from it.
+  std::optional<Flight> land(const Answer& answer) {
     std::lock_guard lock(mutex);
-    if (auto kept = dead.put(batch.outbox_class, item, reason); !kept.ok()) {
-      log::warn("sync", "{}", kept.error().message);
-      return false;
-    }
-    log::error("sync", "the hub refuses {} {} ({}) for good: it is kept as a dead letter and left out: {}", storage::to_string(batch.outbox_class), item.seq,
-               item.subject, reason);
-    state.refusals = 0;
-    return true;
+    std::optional<Flight> flight = flights.take(answer.ticket);
+    if (!flight) return {};
+    const SteadyTime now = clock.steady();
+    bucket.give_back(now, flight->body - std::min(flight->body, answer.traffic.sent));
+    seen.traffic = uplink->traffic();
+    charge(flight->bearer, storage::to_string(flight->batch.outbox_class), answer.traffic.sent, answer.traffic.received);
+    BearerState* bearer = bearers.find(flight->bearer);
+    if (bearer == nullptr) return flight;
+    bearer->last_exchange = now;
+    if (!flight->rides) bearer->woken_at = now;
+    if (!answer.reply.ok()) return flight;
+    seen.online = bearer->online = true;
+    bearer->delivered_body += answer.traffic.sent;
+    bearer->delivered_payload += flight->payload;
+    bearer->rate.answered({.begun = flight->begun, .now = now, .payload = flight->payload,
+                           .delivered_body = bearer->delivered_body - flight->delivered_body,
+                           .delivered_payload = bearer->delivered_payload - flight->delivered_payload, .window = flight->window}, policy.batch_time);
+    return flight;
   }
 
-  Duration take_reply(const Batch& batch, const BatchReply& reply) {
-    const OutboxClass outbox_class = batch.outbox_class;
-    const uint64_t first = batch.entries.front().seq, last = batch.entries.back().end_seq();
-    ClassState& state = classes[outbox_class];
+  // Whatever becomes of it: the HELLO that follows says what arrived.
+  void drop_flights() {
+    if (flights.empty()) return;
+    for (const Answer& answer : uplink->give_up()) (void)land(answer);
+    SKERRY_CHECK(flights.empty(), "the uplink tells of every batch that it gave up");
+  }
+
+  Duration take_failure(const Flight& flight, const Error& error) {
+    if (error.code == Code::invalid) {
+      std::lock_guard lock(mutex);
+      outgoing.refused(flight.batch, error.message);
+    }
+    return failed(error);
+  }
+
+  Duration take_reply(const Flight& flight, const BatchReply& reply) {
+    const OutboxClass outbox_class = flight.batch.outbox_class;
+    const uint64_t first = flight.first(), last = flight.last();
+    ClassState& state = outgoing.of(outbox_class);
     const char* name = storage::to_string(outbox_class);
     auto nonsense = [&] {
       return failed(fail(Code::corrupt, "the hub answers '{}' with watermark {} to {} {} to {}, of which {} is the highest ever sent: ignored",
@@ -596,28 +461,44 @@ struct Syncer::Impl {
       case BatchOutcome::applied:
       case BatchOutcome::duplicate: {
         if (reply.watermark < last || reply.watermark > state.highest_sent) return nonsense();
-        if (!chains.agrees(outbox_class, reply.watermark, reply.chain, batch)) return another_history(outbox_class, reply.watermark);
-        if (auto status = acknowledged(outbox_class, reply.watermark); !status.ok()) return failed(status.error());
-        progress();
+        if (reply.watermark > of(store.outbox_status(), outbox_class).acked_seq) {  // else an answer behind a later one
+          if (!chains.agrees(outbox_class, reply.watermark, reply.chain, flight.batch)) return another_history(outbox_class, reply.watermark);
+          if (auto status = acknowledged(outbox_class, reply.watermark); !status.ok()) return failed(status.error());
+        }
+        progress(flight.bearer);
         return Duration::zero();
       }
       case BatchOutcome::gap: {
+        if (flight.stale) return Duration::zero();
         if (reply.watermark + 1 >= first) return nonsense();
         const uint64_t acked = of(store.outbox_status(), outbox_class).acked_seq;
         if (reply.watermark < acked || state.gap_answered) {
           return doubt(fail(Code::unavailable, "the hub holds {} only up to {}, {} were acknowledged", name, reply.watermark, acked));
         }
         state.gap_answered = true;
-        state.next = reply.watermark + 1;
+        go_back(outbox_class, reply.watermark + 1);
         return Duration::zero();
       }
       case BatchOutcome::unknown_epoch:
         return doubt(fail(Code::unavailable, "the hub does not know this node's epoch"));
-      case BatchOutcome::refused:
-        if (!note_refusal(batch, reply.message)) block(outbox_class, fmt::format("the hub refuses {} {} to {}: {}", name, first, last, reply.message));
+      case BatchOutcome::refused: {
+        if (flight.stale) return Duration::zero();
+        go_back(outbox_class, first);
+        const bool again = [&] {
+          std::lock_guard lock(mutex);
+          return outgoing.refused(flight.batch, reply.message);
+        }();
+        if (!again) block(outbox_class, fmt::format("the hub refuses {} {} to {}: {}", name, first, last, reply.message));
         return Duration::zero();
+      }
     }
     return nonsense();
+  }
+
+  void go_back(OutboxClass outbox_class, uint64_t seq) {
+    outgoing.of(outbox_class).next = seq;
+    std::lock_guard lock(mutex);
+    flights.make_stale(outbox_class);
   }
 
   // ------------------------------------------------------------------ one step
@@ -636,51 +517,65 @@ struct Syncer::Impl {
 
   Duration step() {
     if (!options.enabled) return options.probe_interval;
+    if (auto wait = collect(Duration::zero()); wait && *wait > Duration::zero()) return *wait;
     const auto backlog = store.outbox_status();
     Situation s;
     std::vector<ClassDecision> decisions;
     HelloDecision hello;
+    bool held = false;
     {
       std::lock_guard lock(mutex);
-      if (seen.held) return kIdlePoll;
-      note_waiting(backlog, clock.steady());
-      s = situation(policy, backlog);
-      look_at_links(s);
-      for (size_t i = 0; i < bearers.size(); ++i) {
-        s.bearers[i].online = bearers[i].online;
-        s.bearers[i].retry_at = bearers[i].retry_at;
+      held = seen.held;
+      if (next_policy) adopt(*std::exchange(next_policy, {}));
+      if (!held) {
+        note_waiting(backlog, clock.steady());
+        s = situation(policy, backlog);
+        look_at_links(s);
+        if (!greeted) hello = decide_hello(policy, s);
+        else decisions = decide(policy, s);
       }
-      if (!greeted) hello = decide_hello(policy, s);
-      else decisions = decide(policy, s);
     }
+    if (held) return flights.empty() ? kIdlePoll : wait_for_answers();
     if (!greeted) return hello.send ? hello_over(hello.bearer) : until(hello.not_before, s.now);
     return act(backlog, s, decisions);
   }
+
+  Duration wait_for_answers() { return collect(kAnswersPoll).value_or(Duration::zero()); }
 
   Duration until(std::optional<SteadyTime> when, SteadyTime now) const {
     return when && *when < SteadyTime::max() ? std::max(Duration(1'000'000), *when - now) : options.probe_interval;
   }
 
+  // One thing: a batch, a HELLO, or waiting for what is on its way.
   Duration act(const std::vector<storage::OutboxStatus>& backlog, const Situation& s, const std::vector<ClassDecision>& decisions) {
     std::optional<SteadyTime> next;
     auto sooner = [&](SteadyTime when) { next = std::min(next.value_or(SteadyTime::max()), when); };
     bool waits = false;
     for (const ClassDecision& d : decisions) {
-      const ClassState& state = classes[d.outbox_class];
+      const ClassState& state = outgoing.of(d.outbox_class);
       if (state.next > of(backlog, d.outbox_class).last_seq) continue;
       if (s.now < state.blocked_until) {
         sooner(state.blocked_until);
         continue;
       }
+      if (d.send && must_wait(d)) continue;
       if (d.send && d.outbox_class != OutboxClass::alarm) {
-        if (auto better = wanted_more(s, d)) return try_again(*better);
+        if (auto better = wanted_more(s, d)) return flights.empty() ? try_again(*better) : wait_for_answers();
       }
-      if (d.send) return send(d);
-      if (d.blocked_by == Gate::reachable && d.not_before && *d.not_before <= s.now) return hello_over(d.bearer);
+      if (d.send) return begin(d);
+      if (d.blocked_by == Gate::reachable && d.not_before && *d.not_before <= s.now) return flights.empty() ? hello_over(d.bearer) : wait_for_answers();
       waits = true;
       if (d.not_before) sooner(*d.not_before);
     }
-    return waits ? probe_or_wait(s, next, false) : probe_or_wait(s, next, true);
+    if (!flights.empty()) return wait_for_answers();
+    return probe_or_wait(s, next, !waits);
+  }
+
+  // For what of its own class is on its way: batches of a class keep their order, on one bearer; what is refused is looked for one at a time.
+  bool must_wait(const ClassDecision& d) {
+    const std::string* over = flights.bearer_of(d.outbox_class);
+    if (over == nullptr) return false;
+    return *over != policy.bearers[d.bearer].name || flights.any_stale(d.outbox_class) || outgoing.of(d.outbox_class).searching();
   }
 
   // A HELLO over a bearer that failed. When it fails again, what is known of the hub over another one stays.
@@ -725,7 +620,8 @@ Syncer::Syncer(storage::Store& store, std::unique_ptr<Uplink> uplink, const Opti
     : impl_(std::make_unique<Impl>(store, std::move(uplink), options, clock, seed, std::move(environment))) {}
 
 Syncer::~Syncer() {
-  if (!impl_->ledger.all().empty()) impl_->write_ledger(impl_->ledger.encode());
+  impl_->drop_flights();
+  impl_->account.write_exactly();
 }
 
 Duration Syncer::step() { return impl_->step(); }
@@ -737,12 +633,12 @@ void Syncer::hold(bool held) {
 
 Policy Syncer::policy() const {
   std::lock_guard lock(impl_->mutex);
-  return impl_->policy;
+  return impl_->next_policy.value_or(impl_->policy);
 }
 
 void Syncer::set_policy(Policy policy) {
   std::lock_guard lock(impl_->mutex);
-  impl_->adopt(std::move(policy));
+  impl_->next_policy = std::move(policy);
 }
 
 void Syncer::revoke_window(const std::string& name, bool revoked) {
@@ -754,7 +650,7 @@ void Syncer::revoke_window(const std::string& name, bool revoked) {
 std::vector<ClassDecision> Syncer::explain(const Policy* instead) const {
   const auto backlog = impl_->store.outbox_status();
   std::lock_guard lock(impl_->mutex);
-  const Policy& policy = instead != nullptr ? *instead : impl_->policy;
+  const Policy& policy = instead != nullptr ? *instead : impl_->next_policy ? *impl_->next_policy : impl_->policy;
   auto decisions = decide(policy, impl_->situation(policy, backlog), Explain::yes);
   for (ClassDecision& d : decisions) {
     auto found = impl_->blocked.find(d.outbox_class);
@@ -780,7 +676,7 @@ SyncStatus Syncer::status() const {
   }
   for (size_t i = 0; i < s.bearers.size(); ++i) {
     const BearerPolicy& b = impl_->policy.bearers[i];
-    status.bearers.push_back({b.name, s.bearers[i].online, s.bearers[i].link, s.bearers[i].use, b.monthly_bytes, b.daily_bytes, s.bearers[i].batch_goal});
+    status.bearers.push_back({b.name, s.bearers[i].online, s.bearers[i].link, s.bearers[i].use, b.monthly_bytes, b.daily_bytes, s.bearers[i].window});
   }
   return status;
 }

@@ -63,7 +63,7 @@ class Run {
     if (::mkdtemp(pattern.data()) == nullptr) return fail(Code::unavailable, "no folder can be made in {}", std::filesystem::temp_directory_path().string());
     folder_ = pattern;
     SKERRY_TRY(cloud_.start());
-    cloud_.applied = [this](const sync::Batch& batch, const sync::BatchReply&) { arrived(batch); };
+    cloud_.applied = [this](const sync::Batch& batch, Duration late) { arrived(batch, late); };
     prepare();
     SKERRY_TRY(boot());
     while (clock_.steady() < end_) SKERRY_TRY(turn());
@@ -198,7 +198,7 @@ class Run {
     return batch;
   }
 
-  void arrived(const sync::Batch& batch) {
+  void arrived(const sync::Batch& batch, Duration late) {
     Measured& m = measured_[batch.outbox_class];
     uint64_t& taken = taken_[{batch.epoch, batch.outbox_class}];
     for (const auto& item : batch.entries) {
@@ -207,7 +207,7 @@ class Run {
       if (item.kind == storage::EntryKind::lost) continue;
       const uint64_t n = item.kind == storage::EntryKind::samples ? item.records : 1;
       m.report.delivered += n;
-      if (m.freshness.size() < kFreshnessMax) m.freshness.push_back(static_cast<float>(static_cast<double>(clock_.now_ns() - item.queued_ns) / 1e9));
+      if (m.freshness.size() < kFreshnessMax) m.freshness.push_back(static_cast<float>(static_cast<double>(clock_.now_ns() - late.count() - item.queued_ns) / 1e9));
     }
   }
 

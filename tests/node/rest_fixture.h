@@ -21,7 +21,9 @@ namespace skerry::test {
 class DeadUplink final : public sync::Uplink {
  public:
   Result<sync::HelloReply> hello(const sync::Hello&) override { return fail(Code::unavailable, "no network in this test"); }
-  Result<sync::BatchReply> send(const sync::Batch&) override { return fail(Code::unavailable, "no network in this test"); }
+  uint64_t begin(uint64_t, sync::Batch, sync::Lane) override { return 0; }  // never: a HELLO comes first
+  std::vector<sync::Answer> answers(Duration) override { return {}; }
+  std::vector<sync::Answer> give_up() override { return {}; }
   sync::Traffic traffic() const override { return {}; }
 };
 

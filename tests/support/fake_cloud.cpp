@@ -96,14 +96,47 @@ class FakeCloud::Link final : public sync::Uplink {
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
     return cloud_.exchange<sync::HelloReply>(message, {.hello = true, .epoch = message.epoch});
   }
-  Result<sync::BatchReply> send(const sync::Batch& message) override {
-    return cloud_.exchange<sync::BatchReply>(message, {.outbox_class = message.outbox_class, .epoch = message.epoch,
-                                                       .first = message.entries.front().seq, .last = message.entries.back().end_seq()});
+  uint64_t begin(uint64_t ticket, sync::Batch message, sync::Lane) override {
+    const uint64_t bytes = sync::encode(message).size();
+    waiting_.emplace_back(ticket, std::move(message));
+    cloud_.most_on_the_way_ = std::max(cloud_.most_on_the_way_, waiting_.size());
+    if (cloud_.way_ == Way::instant) arrive();
+    return bytes;
+  }
+  std::vector<sync::Answer> answers(Duration at_most) override {
+    if (answers_.empty() && at_most > Duration::zero()) {
+      if (cloud_.way_ == Way::shuffle) {
+        for (size_t i = waiting_.size(); i > 1; --i) std::swap(waiting_[i - 1], waiting_[cloud_.random_.below(i)]);
+      }
+      size_t n = cloud_.way_ == Way::shuffle && !waiting_.empty() ? 1 + cloud_.random_.below(waiting_.size()) : waiting_.size();
+      for (; n > 0; --n) arrive();
+    }
+    return std::exchange(answers_, {});
+  }
+  std::vector<sync::Answer> give_up() override {
+    // Where the order is anybody's, some of what is given up is still on its way and arrives.
+    for (const auto& [ticket, batch] : waiting_) {
+      if (cloud_.way_ == Way::shuffle && cloud_.random_.chance(0.3)) cloud_.late_.emplace_back(false, sync::encode(batch));
+      answers_.push_back(sync::no_answer(ticket, fail(Code::unavailable, "given up")));
+    }
+    waiting_.clear();
+    return std::exchange(answers_, {});
   }
   sync::Traffic traffic() const override { return cloud_.traffic_; }
 
  private:
+  void arrive() {  // the first that waits
+    const auto [ticket, message] = std::move(waiting_.front());
+    waiting_.erase(waiting_.begin());
+    sync::Traffic own;
+    auto reply = cloud_.exchange<sync::BatchReply>(message, {.outbox_class = message.outbox_class, .epoch = message.epoch, .first = message.entries.front().seq,
+                                                             .last = message.entries.back().end_seq()}, &own);
+    answers_.push_back({ticket, std::move(reply), own});
+  }
+
   FakeCloud& cloud_;
+  std::vector<std::pair<uint64_t, sync::Batch>> waiting_;
+  std::vector<sync::Answer> answers_;
 };
 
 FakeCloud::FakeCloud(const Clock& clock) : clock_(clock), memory_(rocksdb::NewMemEnv(rocksdb::Env::Default())) { open(); }
@@ -156,7 +189,8 @@ void FakeCloud::wipe() {
 }
 
 template <typename Reply, typename Message>
-Result<Reply> FakeCloud::exchange(const Message& message, Request request) {
+Result<Reply> FakeCloud::exchange(const Message& message, Request request, sync::Traffic* own) {
+  const sync::Traffic before = traffic_;
   const std::string bytes = sync::encode(message);
   request.bytes = bytes.size();
   request.at = clock_.steady();
@@ -167,8 +201,9 @@ Result<Reply> FakeCloud::exchange(const Message& message, Request request) {
   auto reply = answer(bytes, request);
   if (!reply.ok()) request.outcome = reply.error().message;
   requests_.push_back(std::move(request));
+  if (reply.ok()) traffic_.received += reply->size();
+  if (own != nullptr) *own = {traffic_.sent - before.sent, traffic_.received - before.received};
   if (!reply.ok()) return reply.error();
-  traffic_.received += reply->size();
   auto decoded = [&] {
     if constexpr (std::is_same_v<Reply, sync::HelloReply>) {
       return sync::decode_hello_reply(*reply);

@@ -47,6 +47,10 @@ class FakeCloud {
   void corrupt_next_reply(int n = 1) { corrupt_reply_ = n; }      // one bit of the answer is wrong
   void corrupt_next_request(int n = 1) { corrupt_request_ = n; }  // one bit of the message is wrong
   void delay_next_request(int n = 1) { delay_ = n; }         // unanswered now; arrives just before the next exchange
+  // Batches stay on their way until somebody waits for them. With `shuffle` they may then arrive in any order, and only some of them.
+  enum class Way { instant, slow, shuffle };
+  void way(Way way) { way_ = way; }
+  size_t most_on_the_way() const { return most_on_the_way_; }
 
   // --- a hub that does not keep to the protocol
   enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything };
@@ -80,7 +84,7 @@ class FakeCloud {
  private:
   class Link;
   template <typename Reply, typename Message>
-  Result<Reply> exchange(const Message& message, Request request);
+  Result<Reply> exchange(const Message& message, Request request, sync::Traffic* own = nullptr);
   Result<std::string> answer(const std::string& bytes, Request& request);
   Result<std::string> serve(const std::string& bytes, Request& request);
   std::string told(bool hello, std::string reply) const;
@@ -98,6 +102,8 @@ class FakeCloud {
   std::vector<std::pair<bool, std::string>> late_;  // delayed messages; true: HELLO
   std::vector<Request> requests_;
   sync::Traffic traffic_;
+  Way way_ = Way::instant;
+  size_t most_on_the_way_ = 0;
 };
 
 }  // namespace skerry::test

@@ -54,6 +54,20 @@ inline uint64_t watermark(const HelloReply& reply, OutboxClass outbox_class = Ou
   return 0;
 }
 
+// One batch there and its answer back.
+inline Result<BatchReply> deliver(Uplink& uplink, const sync::Batch& batch) {
+  static uint64_t tickets = 1'000'000;
+  const uint64_t ticket = ++tickets;
+  (void)uplink.begin(ticket, batch, Lane::bulk);
+  for (;;) {
+    auto answers = uplink.answers(std::chrono::seconds(1));
+    REQUIRE(answers.size() <= 1);
+    if (answers.empty()) continue;
+    REQUIRE(answers.front().ticket == ticket);
+    return answers.front().reply;
+  }
+}
+
 // A store and its syncer, in simulated time.
 struct Node {
   skerry::test::SimClock& clock;

@@ -58,7 +58,7 @@ Situation random_situation(Random& random, const Policy& policy) {
     if (random.chance(0.3)) state.link.constrained = random.chance(0.5);
     state.link.stable_since = s.now - std::chrono::seconds(random.below(20));
     if (random.chance(0.7)) state.link.goodput = state.link.goodput_low = random.uniform(100, 2e7);
-    state.batch_goal = random.chance(0.5) ? 4096 + random.below(1 << 22) : 0;
+    state.window = random.chance(0.5) ? 4096 + random.below(1 << 22) : 0;
     state.use.month_bytes = random.below(b.monthly_bytes + b.monthly_bytes / 8 + 1);
     state.use.day_bytes = random.below(b.daily_bytes + 1);
     if (random.chance(0.5)) state.woken_at = s.now - std::chrono::seconds(random.below(30));
@@ -135,7 +135,7 @@ TEST_CASE("policy: a worse link never sends more bulk") {
       const double factor = random.uniform();
       b.link.goodput *= factor;
       b.link.goodput_low *= factor;
-      b.batch_goal = b.batch_goal == 0 ? 0 : std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(b.batch_goal) * factor));
+      b.window = b.window == 0 ? 0 : std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(b.window) * factor));
       if (random.chance(0.1)) b.link.up = false;
       if (random.chance(0.1)) b.online = false;
       if (random.chance(0.2)) b.link.constrained = true;

@@ -43,26 +43,26 @@ void check_contract(const std::function<Subject()>& make) {
   }
   SECTION("outcomes of batches come through") {
     Subject s = make();
-    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::unknown_epoch);
+    CHECK(deliver(*s.uplink, batch_of(1, 2))->outcome == BatchOutcome::unknown_epoch);
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
-    auto applied = s.uplink->send(batch_of(1, 5));
+    auto applied = deliver(*s.uplink, batch_of(1, 5));
     REQUIRE(applied.ok());
     CHECK(applied->outcome == BatchOutcome::applied);
     CHECK(applied->watermark == 5);
-    CHECK(s.uplink->send(batch_of(1, 5))->outcome == BatchOutcome::duplicate);
-    CHECK(s.uplink->send(batch_of(7, 8))->outcome == BatchOutcome::gap);
+    CHECK(deliver(*s.uplink, batch_of(1, 5))->outcome == BatchOutcome::duplicate);
+    CHECK(deliver(*s.uplink, batch_of(7, 8))->outcome == BatchOutcome::gap);
   }
   SECTION("a link that is down is unavailable, and works again afterwards") {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.down();
     for (int i = 0; i < 3; ++i) {
-      auto reply = s.uplink->send(batch_of(1, 2));
+      auto reply = deliver(*s.uplink, batch_of(1, 2));
       REQUIRE_FALSE(reply.ok());
       CHECK(reply.error().code == Code::unavailable);
     }
     s.up();
-    auto reply = s.uplink->send(batch_of(1, 2));
+    auto reply = deliver(*s.uplink, batch_of(1, 2));
     INFO((reply.ok() ? "" : reply.error().message));
     REQUIRE(reply.ok());
     CHECK(reply->outcome == BatchOutcome::applied);
@@ -71,10 +71,10 @@ void check_contract(const std::function<Subject()>& make) {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.lose_next_ack();
-    auto lost = s.uplink->send(batch_of(1, 2));
+    auto lost = deliver(*s.uplink, batch_of(1, 2));
     REQUIRE_FALSE(lost.ok());
     CHECK(lost.error().code == Code::unavailable);
-    auto again = s.uplink->send(batch_of(1, 2));
+    auto again = deliver(*s.uplink, batch_of(1, 2));
     REQUIRE(again.ok());
     CHECK(again->outcome == BatchOutcome::duplicate);
     CHECK(s.node().entries == 2);
@@ -83,10 +83,10 @@ void check_contract(const std::function<Subject()>& make) {
     Subject s = make();
     REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
     s.lose_next_request();
-    CHECK_FALSE(s.uplink->send(batch_of(1, 2)).ok());
+    CHECK_FALSE(deliver(*s.uplink, batch_of(1, 2)).ok());
     CHECK(s.node().entries == 0);
     s.up();
-    CHECK(s.uplink->send(batch_of(1, 2))->outcome == BatchOutcome::applied);
+    CHECK(deliver(*s.uplink, batch_of(1, 2))->outcome == BatchOutcome::applied);
   }
   SECTION("bytes of bodies are counted as they went over the wire") {
     Subject s = make();
@@ -95,7 +95,7 @@ void check_contract(const std::function<Subject()>& make) {
     CHECK(before.sent == encode(hello_of(1, 9)).size());
     CHECK(before.received > 0);
     const sync::Batch batch = batch_of(1, 500);
-    REQUIRE(s.uplink->send(batch).ok());
+    REQUIRE(deliver(*s.uplink, batch).ok());
     CHECK(s.uplink->traffic().sent - before.sent == encode(batch).size());
     CHECK(s.uplink->traffic().received > before.received);
   }

@@ -3,6 +3,7 @@
 #include <rocksdb/file_system.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace skerry::simulate::internal {
 namespace {
@@ -70,18 +71,93 @@ class Cloud::Link final : public sync::Uplink {
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
     return cloud_.exchange<sync::HelloReply>(options_, bearer_, sync::encode(message), traffic_, [&] { return cloud_.receiver_->hello(message); });
   }
-  Result<sync::BatchReply> send(const sync::Batch& message) override {
-    return cloud_.exchange<sync::BatchReply>(options_, bearer_, sync::encode(message), traffic_, [&] {
-      auto reply = cloud_.receiver_->apply(message);
-      if (reply.ok() && reply->outcome == sync::BatchOutcome::applied && cloud_.applied) cloud_.applied(message, *reply);
-      return reply;
-    });
+  // A line in which bytes queue: what becomes of the batch is settled now, and happens when its time comes.
+  uint64_t begin(uint64_t ticket, sync::Batch message, sync::Lane) override {
+    ++cloud_.exchanges_;
+    const SteadyTime now = cloud_.clock_.steady(), end = now + options_.request_timeout;
+    const uint64_t bytes = sync::encode(message).size();
+    Flying f{.ticket = ticket, .batch = std::move(message), .bytes = bytes, .arrives = {}, .answers = now + std::min(kConnectTimeout, options_.request_timeout), .reply = {}};
+    const Weather& w = cloud_.weather_;
+    if (cloud_.is_up(bearer_)) {
+      f.sent = true;
+      line_free_ = std::max(line_free_, now) + seconds(static_cast<double>(sync::wire_bytes(bytes)) / static_cast<double>(w.link.rate));
+      const bool lost = w.link.loss > 0 && cloud_.random_.chance(w.link.loss);
+      const SteadyTime arrives = line_free_ + w.link.rtt / 2, answers = arrives + kHubTime + w.hub_delay + w.link.rtt / 2;
+      if (arrives < end && (!lost || cloud_.random_.chance(0.5))) f.arrives = arrives;
+      f.unheard = lost || answers > end;
+      f.answers = f.unheard ? end : answers;
+    }
+    flying_.push_back(std::move(f));
+    return bytes;
+  }
+  std::vector<sync::Answer> answers(Duration at_most) override {
+    std::vector<sync::Answer> all;
+    const SteadyTime end = cloud_.clock_.steady() + at_most;
+    while (!flying_.empty() && all.empty()) {
+      auto next = std::min_element(flying_.begin(), flying_.end(), [](const Flying& a, const Flying& b) { return a.due() < b.due(); });
+      if (next->due() > end) break;
+      if (next->due() > cloud_.clock_.steady()) cloud_.clock_.advance(next->due() - cloud_.clock_.steady());
+      if (next->arrives) {
+        arrive(*next);
+        continue;
+      }
+      all.push_back(land(*next));
+      flying_.erase(next);
+    }
+    if (all.empty() && !flying_.empty() && end > cloud_.clock_.steady()) cloud_.clock_.advance(end - cloud_.clock_.steady());
+    return all;
+  }
+  std::vector<sync::Answer> give_up() override {  // what is on the line arrives all the same, and is not heard of
+    std::vector<sync::Answer> all;
+    for (Flying& f : flying_) {
+      if (f.arrives) arrive(f);
+      all.push_back(sync::no_answer(f.ticket, fail(Code::unavailable, "given up"), {f.sent ? f.bytes : 0, 0}));
+      traffic_.sent += f.sent ? f.bytes : 0;
+    }
+    flying_.clear();
+    line_free_ = {};
+    return all;
   }
   sync::Traffic traffic() const override { return traffic_; }
   void use(const sync::Route& route) override { bearer_ = route.bearer; }
 
  private:
+  struct Flying {
+    uint64_t ticket = 0;
+    sync::Batch batch;
+    uint64_t bytes = 0;
+    std::optional<SteadyTime> arrives;  // at the hub; none: never, or it has
+    SteadyTime answers{};               // the node hears of it
+    bool sent = false, unheard = false;
+    std::optional<Result<sync::BatchReply>> reply;
+    SteadyTime due() const { return arrives.value_or(answers); }
+  };
+
+  void arrive(Flying& f) {
+    const Duration late = std::max(Duration::zero(), cloud_.clock_.steady() - *f.arrives);
+    f.arrives.reset();
+    if (cloud_.weather_.hub_errors) {
+      f.reply = fail(Code::unavailable, "the hub answers 503");
+      return;
+    }
+    f.reply = cloud_.receiver_->apply(f.batch);
+    if (f.reply->ok() && (*f.reply)->outcome == sync::BatchOutcome::applied && cloud_.applied) cloud_.applied(f.batch, late);
+    if (cloud_.weather_.lose_acks) f.reply = fail(Code::unavailable, "no answer from the hub: it was lost on its way");
+  }
+
+  sync::Answer land(Flying& f) {
+    sync::Answer answer = sync::no_answer(f.ticket, fail(Code::unavailable, "no answer from the hub: the link is down"), {f.sent ? f.bytes : 0, 0});
+    if (f.sent && f.unheard) answer.reply = fail(Code::unavailable, "no answer from the hub in time");
+    else if (f.reply) answer.reply = *std::move(f.reply);
+    if (answer.reply.ok()) answer.traffic.received = sync::encode(*answer.reply).size();
+    traffic_.sent += answer.traffic.sent;
+    traffic_.received += answer.traffic.received;
+    return answer;
+  }
+
   Cloud& cloud_;
+  std::vector<Flying> flying_;
+  SteadyTime line_free_{};              // of what was sent before
   const sync::Options options_;
   std::string bearer_ = "default";
   sync::Traffic traffic_;
@@ -98,8 +174,7 @@ std::unique_ptr<sync::Uplink> Cloud::uplink(const sync::Options& options) { retu
 template <typename Reply, typename Serve>
 Result<Reply> Cloud::exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic, Serve serve) {
   ++exchanges_;
-  const auto own = weather_.down.find(bearer);
-  if (!weather_.up || (own != weather_.down.end() && own->second)) {
+  if (!is_up(bearer)) {
     clock_.advance(std::min(kConnectTimeout, options.request_timeout));
     return fail(Code::unavailable, "no answer from the hub: the link is down");
   }
@@ -122,6 +197,11 @@ Result<Reply> Cloud::exchange(const sync::Options& options, const std::string& b
   if (weather_.lose_acks) return fail(Code::unavailable, "no answer from the hub: it was lost on its way");
   if (reply.ok()) traffic.received += sync::encode(*reply).size();
   return reply;
+}
+
+bool Cloud::is_up(const std::string& bearer) const {
+  const auto own = weather_.down.find(bearer);
+  return weather_.up && (own == weather_.down.end() || !own->second);
 }
 
 Result<hub::NodeInfo> Cloud::node() const {

@@ -63,13 +63,14 @@ class Cloud {
   Cloud(SteppedClock& clock, const Weather& weather, uint64_t seed) : clock_(clock), weather_(weather), random_(seed) {}
   Status start();
   std::unique_ptr<sync::Uplink> uplink(const sync::Options& options);  // the cloud outlives it
-  // Called with each batch that the hub applied.
-  std::function<void(const sync::Batch&, const sync::BatchReply&)> applied;
+  // Called with each batch that the hub applied, and how long ago it did.
+  std::function<void(const sync::Batch&, Duration late)> applied;
   Result<hub::NodeInfo> node() const;
   uint64_t exchanges() const { return exchanges_; }
 
  private:
   class Link;
+  bool is_up(const std::string& bearer) const;
   template <typename Reply, typename Serve>
   Result<Reply> exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic, Serve serve);
 
