@@ -196,6 +196,7 @@ struct Service {
   std::string owner = {};               // its unique name; empty: not there
   bool known = false;                   // its objects were read
   std::optional<SteadyTime> ask_at = {};
+  uint64_t objects_call = 0;            // the newest
   BusTable table = {};
   std::map<uint64_t, std::string> bearer_calls = {};  // cookie of the call to path
   std::set<std::string> asked = {};
@@ -331,6 +332,7 @@ class SystemBus final : public BusWatch {
     service.owner.clear();
     service.known = false;
     service.ask_at.reset();
+    service.objects_call = 0;
     service.table.clear();
     service.bearer_calls.clear();
     service.asked.clear();
@@ -360,7 +362,7 @@ class SystemBus final : public BusWatch {
 
   void ask_objects(Service& service) {
     service.ask_at = clock_.steady() + kAskAgain;  // until it has answered
-    call(service, service.root, kObjectManager, "GetManagedObjects", &on_objects, [](sd_bus_message*) { return 0; });
+    service.objects_call = call(service, service.root, kObjectManager, "GetManagedObjects", &on_objects, [](sd_bus_message*) { return 0; });
   }
 
   // ModemManager's object manager knows modems only.
@@ -415,15 +417,15 @@ class SystemBus final : public BusWatch {
 
   static int on_objects(sd_bus_message* m, void* data, sd_bus_error*) {
     auto& service = *static_cast<Service*>(data);
-    if (!is_from(m, service.owner)) return 0;  // of one that is gone, or no answer in time
+    uint64_t cookie = 0;
+    if (sd_bus_message_get_reply_cookie(m, &cookie) < 0 || cookie != service.objects_call) return 0;  // asked again since
+    const sd_bus_error* error = sd_bus_message_get_error(m);  // its own, the bus', or that no answer came in time
+    if (error == nullptr && !is_from(m, service.owner)) return 0;
     service.table.clear();
-    const bool good = sd_bus_message_is_method_error(m, nullptr) == 0 && sd_bus_message_has_signature(m, "a{oa{sa{sv}}}") > 0 && read_objects(m, service.table);
-    if (!good) {
-      const sd_bus_error* error = sd_bus_message_get_error(m);
-      service.bus.say(fmt::format("objects {}", service.title), log::Level::warn,
-                      fmt::format("{} does not say what it knows ({}): asked again every {} s", service.title,
-                                  error != nullptr && error->name != nullptr ? std::string(error->name).substr(0, 128) : "an answer that cannot be read",
-                                  kAskAgain / std::chrono::seconds(1)));
+    if (error != nullptr || sd_bus_message_has_signature(m, "a{oa{sa{sv}}}") <= 0 || !read_objects(m, service.table)) {
+      const std::string why = error != nullptr && error->name != nullptr ? std::string(error->name).substr(0, 128) : "an answer that cannot be read";
+      service.bus.say(fmt::format("objects {} {}", service.title, why), log::Level::warn,
+                      fmt::format("{} does not say what it knows ({}): asked again every {} s", service.title, why, kAskAgain / std::chrono::seconds(1)));
       service.table.clear();
       return 0;
     }

@@ -173,6 +173,13 @@ struct Crossing {
       std::cout << "SKIPPED: " << made.error().message << "\n";
       return false;
     }
+    if (!resolv_conf.empty()) {
+      auto mounts = run_program("/usr/bin/unshare", {"--mount", "mount", "--bind", "/dev/null", "/etc/resolv.conf"}, folder.path(), milliseconds(20'000));
+      if (!mounts.ok() || mounts->exit.code != 0) {
+        std::cout << "SKIPPED: a process cannot have an /etc/resolv.conf of its own here (needs CAP_SYS_ADMIN and util-linux)\n";
+        return false;
+      }
+    }
     hosts = *std::move(made);
     near.emplace(*hosts, Host::near);
     DaemonOptions options;
