@@ -131,6 +131,10 @@ class HttpUplink final : public Uplink {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
     return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
   }
+  Result<RangeReply> range(const RangeAsk& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/range", encode(message)));
+    return checked(decode_range_reply(answer));
+  }
   uint64_t begin(uint64_t ticket, Batch message, Lane lane) override {
     if (!pipes_) {
       if (auto made = make_pipes(); !made.ok()) {
