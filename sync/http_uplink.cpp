@@ -22,6 +22,7 @@
 
 #include "base/units.h"
 #include "sync/internal/pipes.h"
+#include "sync/internal/proofs.h"
 #include "sync/internal/socket_watch.h"
 #include "sync/uplink.h"
 
@@ -172,7 +173,7 @@ class HttpUplink final : public Uplink {
       while (!path.empty() && path.back() == '/') path.pop_back();
       std::string host = uri.host();
       if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-      pipes_.emplace(internal::PipeTarget{host, std::to_string(port), path + "/v1/sync/batch", tls}, options_.request_timeout);
+      pipes_.emplace(internal::PipeTarget{host, std::to_string(port), path + "/v1/sync/batch", tls, options_.proofs}, options_.request_timeout);
     } catch (const std::exception& e) {
       return bad_address(e.what());
     }
@@ -226,6 +227,12 @@ class HttpUplink final : public Uplink {
         if (tls) open_tied(static_cast<boost::asio::ssl::stream<PlainSocket&>*>(handle)->lowest_layer(), route);
         else open_tied(*static_cast<PlainSocket*>(handle), route);
       });
+      if (tls_) {
+        boost::asio::ssl::context tried(boost::asio::ssl::context::tls_client);  // where an error can be told
+        SKERRY_TRY(internal::prepare(tried, options_.proofs));
+        config.set_ssl_context_callback([proofs = options_.proofs](boost::asio::ssl::context& context) { (void)internal::prepare(context, proofs); });
+      }
+      SKERRY_ASSIGN(token_, internal::read_token(options_.proofs));
       client_ = std::make_unique<http::client::http_client>(uri, config);
     } catch (const std::exception& e) {
       client_.reset();
@@ -255,7 +262,7 @@ class HttpUplink final : public Uplink {
       cancel.cancel();
       socket_->cut();
       client_.reset();  // the next try gets a fresh connection
-      return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(verdict));
+      return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(internal::explained(verdict)));
     }
     if (exchange->status == 200) return std::move(exchange->body);
     client_.reset();
@@ -266,6 +273,7 @@ class HttpUplink final : public Uplink {
     http::http_request request(http::methods::POST);
     request.set_request_uri(path);
     request.set_body(std::move(body), "application/octet-stream");
+    if (!token_.empty()) request.headers().add("Authorization", "Bearer " + token_);
     request.set_progress_handler([exchange, socket = socket_, opened = opened_, tls = tls_](
                                      http::message_direction::direction direction, uint64_t bytes) {
       // The library shows a connection before its socket is open. The first progress of an upload comes on the thread that has just written
@@ -310,6 +318,9 @@ class HttpUplink final : public Uplink {
   Error refusal(int status, const std::string& message) const {
     if (status >= 300 && status < 400) return portal(Code::unavailable, fmt::format("{}, a redirect", status));
     const bool later = status >= 500 || status == 407 || status == 408 || status == 429;
+    if (status == 401 || status == 403) {  // of the device, not of what it sends
+      return fail(Code::unavailable, "{} does not let this node in ({}): {}", options_.hub, status, message);
+    }
     if (later) return fail(Code::unavailable, "{} answers {}: {}", options_.hub, status, message);
     if (status >= 400) return fail(Code::invalid, "{} refuses with {}: {}", options_.hub, status, message);
     return fail(Code::corrupt, "{} answers {}: this is not a Skerry hub, correct sync.hub", options_.hub, status);
@@ -324,6 +335,7 @@ class HttpUplink final : public Uplink {
   std::shared_ptr<internal::SocketWatch> socket_;
   std::shared_ptr<std::atomic<void*>> opened_;         // the newest connection, until its socket is watched
   bool tls_ = false;
+  std::string token_;
 };
 
 }  // namespace

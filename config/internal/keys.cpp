@@ -242,6 +242,10 @@ std::vector<Section<Config>> make_sections() {
   out.push_back({"sync", "Store and forward to the hub.", {
     flag<C>("enabled", AT(sync.enabled), "false: nothing leaves this node."),
     text<C>("hub", AT(sync.hub), "http or https address", hub_url, "Where the hub listens."),
+    text<C>("ca_file", AT(sync.proofs.ca), "file, relative to this one", any_path, "PEM file of the authority of an https hub's certificate. Empty: those that the system trusts."),
+    text<C>("certificate_file", AT(sync.proofs.certificate), "file, relative to this one", any_path, "PEM file of this node's certificate, shown to a hub that asks for one. Empty: none."),
+    text<C>("key_file", AT(sync.proofs.key), "file, relative to this one", any_path, "PEM file of its key."),
+    text<C>("token_file", AT(sync.proofs.token), "file, relative to this one", any_path, "A file with the token that the hub gave this node (`skerry-hub --new-token`). Empty: none."),
     bytes<C>("rate_max", AT(sync.rate_bytes_per_second), 0, 64 * GiB, "Cap on the uplink, per second; 0: none."),
     bytes<C>("burst", AT(sync.burst_bytes), 1 * KiB, 1 * GiB, "What may be sent at once under the cap."),
     bytes<C>("batch_max", AT(sync.batch_bytes_max), 1 * KiB, 16 * MiB, "Of one message, before compression."),
