@@ -10,6 +10,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
@@ -112,10 +113,43 @@ struct Connection {
   }
 
   tcp::socket socket;
+  std::optional<asio::ssl::stream<tcp::socket&>> tls;
+  std::string peer;  // see Request
   SteadyPoint deadline = SteadyPoint::max();
   Late late = Late::close;
   bool passed = false;
 };
+
+// A text with a NUL inside is no name: who compares it as C does would see another.
+std::string common_name(const X509* certificate) {
+  const X509_NAME* subject = certificate == nullptr ? nullptr : X509_get_subject_name(certificate);
+  const int at = subject == nullptr ? -1 : X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  unsigned char* text = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  std::string name(reinterpret_cast<char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return name.find('\0') == std::string::npos ? name : std::string();
+}
+
+Result<std::unique_ptr<asio::ssl::context>> tls_context(const TlsFiles& files) {
+  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+  beast::error_code error;
+  auto failed = [&](const char* what, const std::filesystem::path& path) {
+    return fail(Code::invalid, "{} {} cannot be used: {}; a readable PEM file is needed", what, path.string(), error.message());
+  };
+  context->use_certificate_chain_file(files.certificate.string(), error);
+  if (error) return failed("the certificate", files.certificate);
+  context->use_private_key_file(files.key.string(), asio::ssl::context::pem, error);
+  if (error) return failed("the key", files.key);
+  if (files.client_ca.empty()) return context;
+  context->load_verify_file(files.client_ca.string(), error);
+  if (error) return failed("the clients' authority", files.client_ca);
+  context->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
+  return context;
+}
 
 // An answer that may come before somebody waits for it, or after, from another thread.
 class Answered {
@@ -179,6 +213,9 @@ class BeastServer final : public Server {
         pool_(std::max(1u, options.handler_threads)) {}
 
   Status listen() {
+    if (options_.tls) {
+      SKERRY_ASSIGN(tls_, tls_context(*options_.tls));
+    }
     beast::error_code error;
     auto address = asio::ip::make_address(options_.address, error);
     if (error) {
@@ -264,6 +301,7 @@ class BeastServer final : public Server {
     const Registered registered(*this, connection);
     beast::flat_buffer buffer(options_.header_bytes_max + 65536);
     beast::error_code error;
+    if (tls_ && (crowded || !co_await shake_hands(connection))) co_return;
     if (crowded) {
       const Response refusal = error_response(503, "too many connections: try again, or raise http.connections_max");
       co_await refuse(connection, refusal);
@@ -287,7 +325,7 @@ class BeastServer final : public Server {
       }
       const bool keep_alive = parser.get().keep_alive(), head = parser.get().method() == bhttp::verb::head;
       const unsigned version = parser.get().version();
-      Response response = co_await answer(parser.release(), head);
+      Response response = co_await answer(parser.release(), head, connection.peer);
       if (response.source) {
         if (!co_await send_in_pieces(connection, std::move(response), version, keep_alive, head) || !keep_alive) break;
         continue;
@@ -298,7 +336,43 @@ class BeastServer final : public Server {
       co_await send(connection, header, body, error);
       if (error || !keep_alive) break;
     }
+    co_await say_goodbye(connection);
+  }
+
+  asio::awaitable<bool> shake_hands(Connection& connection) {
+    beast::error_code error;
+    connection.within(options_.request_timeout, Late::close);
+    connection.tls.emplace(connection.socket, *tls_);
+    co_await connection.tls->async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, error));
+    if (error) {
+      log::warn("http", "a client was not let in: {}", error.message());
+      co_return false;
+    }
+    std::unique_ptr<X509, void (*)(X509*)> certificate(SSL_get_peer_certificate(connection.tls->native_handle()), X509_free);
+    connection.peer = common_name(certificate.get());
+    co_return true;
+  }
+
+  asio::awaitable<void> say_goodbye(Connection& connection) {
+    beast::error_code error;
+    if (connection.tls) {
+      connection.within(kLingerTime, Late::close);
+      co_await connection.tls->async_shutdown(asio::redirect_error(asio::use_awaitable, error));
+    }
     connection.socket.shutdown(tcp::socket::shutdown_send, error);
+  }
+
+  asio::awaitable<size_t> receive(Connection& connection, asio::mutable_buffer into, beast::error_code& error) {
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    if (connection.tls) co_return co_await connection.tls->async_read_some(into, token);
+    co_return co_await connection.socket.async_read_some(into, token);
+  }
+
+  template <typename Buffers>
+  asio::awaitable<void> transmit(Connection& connection, const Buffers& buffers, beast::error_code& error) {
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    if (connection.tls) co_await asio::async_write(*connection.tls, buffers, token);
+    else co_await asio::async_write(connection.socket, buffers, token);
   }
 
   asio::awaitable<void> read_some(Connection& connection, beast::flat_buffer& buffer, beast::error_code& error) {
@@ -307,7 +381,11 @@ class BeastServer final : public Server {
       error = bhttp::error::buffer_overflow;
       co_return;
     }
-    buffer.commit(co_await connection.socket.async_read_some(buffer.prepare(room), asio::redirect_error(asio::use_awaitable, error)));
+    const asio::mutable_buffer space = buffer.prepare(room);
+    size_t n = 0;
+    if (connection.tls) n = co_await receive(connection, space, error);
+    else n = co_await connection.socket.async_read_some(space, asio::redirect_error(asio::use_awaitable, error));
+    buffer.commit(n);
   }
 
   asio::awaitable<void> read_request(Connection& connection, beast::flat_buffer& buffer, Parser& parser, beast::error_code& error) {
@@ -332,12 +410,16 @@ class BeastServer final : public Server {
   // of such expressions twice.
   asio::awaitable<void> send(Connection& connection, std::string_view header, std::string_view body, beast::error_code& error) {
     const std::array<asio::const_buffer, 2> both{asio::buffer(header), asio::buffer(body)};
+    if (connection.tls) {
+      co_await transmit(connection, both, error);
+      co_return;
+    }
     size_t sent = connection.socket.write_some(both, error);
     if (error && error != asio::error::would_block && error != asio::error::try_again) co_return;
     error = {};
     if (sent == header.size() + body.size()) co_return;
     const std::array<asio::const_buffer, 2> rest{both[0] + sent, both[1] + (sent - std::min(sent, header.size()))};
-    co_await asio::async_write(connection.socket, rest, asio::redirect_error(asio::use_awaitable, error));
+    co_await transmit(connection, rest, error);
   }
 
   std::optional<Response> refusal_for(const beast::error_code& error, bool too_late) {
@@ -363,17 +445,18 @@ class BeastServer final : public Server {
     const std::string header = header_text(refusal, 11, false, refusal.body.size());
     co_await send(connection, header, refusal.body, error);
     if (error) co_return;
-    connection.socket.shutdown(tcp::socket::shutdown_send, error);
+    if (!connection.tls) connection.socket.shutdown(tcp::socket::shutdown_send, error);
     std::string waste(65536, '\0');
     for (uint64_t drained = 0; drained < kLingerBytesMax;) {
-      size_t n = co_await connection.socket.async_read_some(asio::buffer(waste), asio::redirect_error(asio::use_awaitable, error));
+      const size_t n = co_await receive(connection, asio::buffer(waste), error);
       if (error) break;
       drained += n;
     }
   }
 
-  asio::awaitable<Response> answer(bhttp::request<bhttp::string_body> request, bool head) {
+  asio::awaitable<Response> answer(bhttp::request<bhttp::string_body> request, bool head, const std::string& peer) {
     Request ours;
+    ours.peer = peer;
     ours.method = head ? "GET" : std::string(request.method_string());
     Response response;
     auto target = request.target();
@@ -437,7 +520,6 @@ class BeastServer final : public Server {
   // True: the whole answer is out. The version before 1.1 knows no chunks: there the end is the connection's.
   asio::awaitable<bool> send_in_pieces(Connection& connection, Response response, unsigned version, bool keep_alive, bool head) {
     beast::error_code error;
-    auto token = asio::redirect_error(asio::use_awaitable, error);
     const bool chunked = version >= 11;
     connection.within(options_.request_timeout, Late::close);
     const std::string header = header_text(response, version, keep_alive && chunked, std::nullopt);
@@ -446,8 +528,14 @@ class BeastServer final : public Server {
     std::string piece = std::move(response.body);
     while (true) {
       connection.within(options_.request_timeout, Late::close);
-      if (!piece.empty() && chunked) co_await asio::async_write(connection.socket, bhttp::make_chunk(asio::buffer(piece)), token);
-      if (!piece.empty() && !chunked) co_await asio::async_write(connection.socket, asio::buffer(piece), token);
+      if (!piece.empty() && chunked) {
+        const auto chunk = bhttp::make_chunk(asio::buffer(piece));
+        co_await transmit(connection, chunk, error);
+      }
+      if (!piece.empty() && !chunked) {
+        const auto whole = asio::buffer(piece);
+        co_await transmit(connection, whole, error);
+      }
       if (error) co_return false;
       connection.any_time();
       Result<std::string> next = co_await in_pool<Result<std::string>>([&response] { return call_source(*response.source); });
@@ -462,7 +550,8 @@ class BeastServer final : public Server {
     bhttp::fields trailers;
     for (const auto& [name, value] : response.source->trailers()) trailers.set(name, value);
     connection.within(options_.request_timeout, Late::close);
-    co_await asio::async_write(connection.socket, bhttp::make_chunk_last(trailers), token);
+    const auto last = bhttp::make_chunk_last(trailers);
+    co_await transmit(connection, last, error);
     co_return !error;
   }
 
@@ -487,6 +576,7 @@ class BeastServer final : public Server {
   const Handler handler_;
   const DirectHandler direct_;
   const std::chrono::milliseconds look_every_;
+  std::unique_ptr<asio::ssl::context> tls_;  // null: plain HTTP
   // Both belong to the thread of run(); before io_, as its coroutines leave the set when they end with it.
   std::set<Connection*> live_;
   bool watching_ = false;

@@ -8,9 +8,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +29,7 @@ struct Request {
   std::map<std::string, std::string> headers;                  // names in lower case
   std::map<std::string, std::string> path_parameters;          // filled in by the Router
   std::string body;
+  std::string peer;                                            // common name of the client's certificate, verified; empty: it showed none
 
   std::string header(const std::string& lower_case_name) const;
   std::string parameter(const std::string& query_name, std::string fallback = "") const;
@@ -81,6 +84,12 @@ class Router {
   std::vector<Route> routes_;
 };
 
+// HTTPS, version 1.2 or later. PEM files; the certificate's may hold its chain.
+struct TlsFiles {
+  std::filesystem::path certificate, key;
+  std::filesystem::path client_ca;             // given: a client without a certificate of this authority is not let in
+};
+
 struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;                           // 0: any free port, see Server::port()
@@ -90,11 +99,12 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{60'000};     // between requests of a connection
   uint32_t connections_max = 512;
   uint32_t handler_threads = 2;                // requests that are handled at the same time
+  std::optional<TlsFiles> tls;                 // none: plain HTTP
 };
 
 class Server {
  public:
-  // Binds and listens. Error: unavailable, naming the address that is in use.
+  // Binds and listens. Error: unavailable, naming the address that is in use; invalid, naming the file of `tls` that cannot be used.
   static Result<std::unique_ptr<Server>> open(const ServerOptions& options, Handler handler, DirectHandler direct = {});
   virtual ~Server() = default;
   virtual void run() = 0;

@@ -213,7 +213,9 @@ class Parser : Reader {
     for (fs::path* program : {&c.inference.torch_runtime, &c.learning.worker}) {
       if (!program->empty()) *program = beside_file(*program);
     }
-    if (!c.sync.policy_file.empty()) c.sync.policy_file = beside_file(c.sync.policy_file).string();
+    for (std::string* path : {&c.sync.policy_file, &c.sync.proofs.ca, &c.sync.proofs.certificate, &c.sync.proofs.key, &c.sync.proofs.token}) {
+      if (!path->empty()) *path = beside_file(*path).string();
+    }
     c.storage.node = c.node.name;
   }
 

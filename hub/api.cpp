@@ -52,7 +52,7 @@ Result<storage::OutboxClass> class_parameter(const Request& request) {
 }  // namespace
 
 struct Api::Impl {
-  Impl(Receiver& r, const ApiOptions& o, const Clock& c) : receiver(r), options(o), clock(c), started_ns(c.now_ns()) {
+  Impl(Receiver& r, const ApiOptions& o, const Clock& c, Access* a) : receiver(r), options(o), clock(c), access(a), started_ns(c.now_ns()) {
     router.add("POST", "/v1/sync/hello", [this](Request& q) { return hello(q); });
     router.add("POST", "/v1/sync/batch", [this](Request& q) { return batch(q); });
     router.add("POST", "/v1/sync/range", [this](Request& q) { return range(q); });
@@ -69,15 +69,38 @@ struct Api::Impl {
   Receiver& receiver;
   const ApiOptions options;
   const Clock& clock;
+  Access* const access;
   const int64_t started_ns;
   http::Router router;
   std::atomic<uint64_t> hellos{0}, batches{0}, refused{0}, bytes_in{0};
+
+  // Nothing: `request` may go on to its route. Whom a delivery names is checked there.
+  std::optional<Response> refusal(const Request& request) const {
+    if (access == nullptr || access->everybody() || request.path == "/health") return {};
+    const bool delivery = request.path.starts_with("/v1/sync/");
+    auto who = access->who(request);
+    if (!who.ok()) {
+      Response response = http::error_response(401, who.error().message);
+      response.headers.emplace_back("WWW-Authenticate", "Bearer");
+      return response;
+    }
+    if (delivery || *who == kOperator || request.path.starts_with("/v1/models")) return {};
+    return http::error_response(403, fmt::format("{} may deliver and fetch models; to read here needs an operator's token", *who));
+  }
+
+  Status may_deliver(const Request& request, const std::string& node) const {
+    if (access == nullptr || access->everybody()) return {};
+    SKERRY_ASSIGN(const std::string who, access->who(request));
+    if (who == node) return {};
+    return fail(Code::invalid, "{} may not deliver in the name of {}", who == kOperator ? "an operator" : who, node);
+  }
 
   Response hello(const Request& request) {
     ++hellos;
     bytes_in += request.body.size();
     auto message = sync::decode_hello(request.body);
     if (!message.ok()) return ++refused, bad_message(message.error());
+    if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
     auto reply = receiver.hello(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
     return binary(sync::encode(*reply));
@@ -88,6 +111,7 @@ struct Api::Impl {
     bytes_in += request.body.size();
     auto message = sync::decode_batch(request.body);
     if (!message.ok()) return ++refused, bad_message(message.error());
+    if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
     auto reply = receiver.apply(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
     return binary(sync::encode(*reply));
@@ -219,9 +243,13 @@ struct Api::Impl {
   }
 };
 
-Api::Api(Receiver& receiver, const ApiOptions& options, const Clock& clock) : impl_(std::make_unique<Impl>(receiver, options, clock)) {}
+Api::Api(Receiver& receiver, const ApiOptions& options, const Clock& clock, Access* access)
+    : impl_(std::make_unique<Impl>(receiver, options, clock, access)) {}
 Api::~Api() = default;
 
-Response Api::handle(Request& request) { return impl_->router.handle(request); }
+Response Api::handle(Request& request) {
+  if (auto refusal = impl_->refusal(request)) return *std::move(refusal);
+  return impl_->router.handle(request);
+}
 
 }  // namespace skerry::hub

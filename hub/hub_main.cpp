@@ -18,10 +18,26 @@ Nodes deliver to it with  sync.hub = "http://HOST:PORT"  in their config.
 
 Examples:
   skerry-hub                                     listens on 127.0.0.1:8470, keeps everything in var/hub
-  skerry-hub --data /srv/hub --address 0.0.0.0   for nodes on other machines (put TLS in front of it)
+  skerry-hub --new-token pump-7 >> tokens        a token for that node: its line goes into the file, the token to the node's sync.token_file
+  skerry-hub --address 0.0.0.0 --certificate hub.pem --key hub.key --tokens tokens
+                                                 for nodes on other machines: HTTPS, and each node proves its name
+  skerry-hub --address 0.0.0.0 --certificate hub.pem --key hub.key --client-ca nodes.pem
+                                                 the same with client certificates: common name = the node's name
   skerry-hub --models models                     also offers the packages in models/NAME/VERSION/
   curl http://127.0.0.1:8470/v1/nodes            who has delivered what
 )";
+
+// The token for a person's eyes, the line for the file.
+int new_token(const std::string& name) {
+  auto made = skerry::hub::make_token(name);
+  if (!made.ok()) {
+    std::fprintf(stderr, "skerry-hub: %s\n", made.error().message.c_str());
+    return 1;
+  }
+  std::printf("%s\n", made->line.c_str());
+  std::fprintf(stderr, "token of %s, shown this once: %s\n", name.c_str(), made->token.c_str());
+  return 0;
+}
 
 int failed(const skerry::Error& error) {
   std::fprintf(stderr, "skerry-hub: %s\n", error.message.c_str());
@@ -55,7 +71,9 @@ int main(int argc, char** argv) {
   server_options.port = 8470;
   server_options.body_bytes_max = sync::kEnvelopeBytesMax;
   server_options.handler_threads = 4;
-  std::string run_for;
+  std::string run_for, token_for;
+  hub::AccessOptions access_options;
+  http::TlsFiles tls;
 
   CLI::App app{"skerry-hub: receives what Skerry nodes send, each record once, and shows it."};
   app.footer(kExamples);
@@ -65,8 +83,18 @@ int main(int argc, char** argv) {
   app.add_option("--models", api_options.models, "folder of model packages to offer, NAME/VERSION/");
   app.add_option("--name", receiver_options.name, "the hub's name towards nodes")->capture_default_str();
   app.add_option("--threads", server_options.handler_threads, "requests handled at the same time")->capture_default_str()->check(CLI::Range(1u, 256u));
+  auto* certificate = app.add_option("--certificate", tls.certificate, "PEM file: serve HTTPS with it");
+  auto* key = app.add_option("--key", tls.key, "PEM file of its key")->needs(certificate);
+  certificate->needs(key);
+  app.add_option("--client-ca", tls.client_ca, "PEM file of the authority of the nodes' certificates, which then are asked for")->needs(certificate);
+  app.add_option("--tokens", access_options.tokens, "file of names and digests of tokens, which then are asked for; read again when it changes");
+  app.add_option("--new-token", token_for, "print a new token of a node (or of *, an operator), and its line for --tokens; nothing is started");
   app.add_option("--for", run_for, "stop by itself after this time, e.g. 30s");
   CLI11_PARSE(app, argc, argv);
+
+  if (!token_for.empty()) return new_token(token_for);
+  if (!tls.certificate.empty()) server_options.tls = tls;
+  access_options.certificates = !tls.client_ca.empty();
 
   std::optional<Duration> time;
   if (!run_for.empty()) {
@@ -85,12 +113,17 @@ int main(int argc, char** argv) {
 
   auto receiver = hub::Receiver::open(receiver_options, system_clock());
   if (!receiver.ok()) return failed(receiver.error());
-  hub::Api api(**receiver, api_options, system_clock());
+  auto access = hub::Access::open(access_options, system_clock());
+  if (!access.ok()) return failed(access.error());
+  hub::Api api(**receiver, api_options, system_clock(), access->get());
   auto server = http::Server::open(server_options, [&api](http::Request& request) { return api.handle(request); });
   if (!server.ok()) return failed(server.error());
 
   std::thread serving([&server] { (*server)->run(); });
-  std::printf("skerry-hub: listening on http://%s:%u\n", server_options.address.c_str(), static_cast<unsigned>((*server)->port()));
+  if ((*access)->everybody() && !server_options.address.starts_with("127.")) {
+    log::warn("hub", "everybody who reaches {} may deliver and read: give --tokens or --client-ca", server_options.address);
+  }
+  std::printf("skerry-hub: listening on http%s://%s:%u\n", server_options.tls ? "s" : "", server_options.address.c_str(), static_cast<unsigned>((*server)->port()));
   std::fflush(stdout);
 
   wait_for_end(signals, time);

@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "storage/types.h"
 
 namespace rocksdb {
@@ -36,7 +38,10 @@ struct StreamRule {               // first match by series name wins; name may e
 struct OutboxRule {               // of a class; by default its entries wait for the hub for ever
   OutboxClass outbox_class = OutboxClass::telemetry;
   Duration ttl{};                 // what has waited this long is dropped; zero: never
-  uint64_t quota_bytes = 0;       // of waiting payloads; the oldest are dropped; 0: none
+  uint64_t quota_bytes = 0;       // of waiting payloads; 0: none. One entry may always wait, however large, but for drop_oldest
+  // drop_oldest: what was dropped is told to the hub as lost. drop_newest: what is new gets no number and never reaches the hub; the loss
+  // ledger counts it. reject: the whole effect is refused. Records that are not queued stay in their stream. roll_up is for streams only.
+  OnFull on_full = OnFull::drop_oldest;
 };
 
 struct Options {
@@ -54,6 +59,7 @@ struct Options {
   uint64_t examples_per_class_max = 2000;                    // per model; the oldest of a class goes first
   int64_t time_min_ns = 946'684'800'000'000'000;             // 2000-01-01: older records are refused as a wrong precision
   Duration time_ahead_max = std::chrono::hours(24);          // newer than now plus this is refused
+  std::function<uint64_t()> draw_epoch = system_seed;        // a simulation draws from its own seed; zero is drawn again
   std::shared_ptr<rocksdb::FileSystem> file_system;          // tests inject faults here; null: the real one
 };
 

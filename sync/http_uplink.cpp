@@ -22,6 +22,7 @@
 
 #include "base/units.h"
 #include "sync/internal/pipes.h"
+#include "sync/internal/proofs.h"
 #include "sync/internal/socket_watch.h"
 #include "sync/uplink.h"
 
@@ -76,6 +77,12 @@ std::string printable(std::string text) {
   return text;
 }
 
+// What a hub never answers with, and everything between a node and its hub that wants to be talked to does.
+bool is_web_page(std::string_view body) {
+  const size_t begin = body.substr(0, 256).find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  return begin != std::string_view::npos && body[begin] == '<';
+}
+
 using PlainSocket = boost::asio::ip::tcp::socket;
 
 int descriptor(http::client::native_handle handle, bool tls) {  // what the handle is, the library's documentation of it says
@@ -122,7 +129,7 @@ class HttpUplink final : public Uplink {
 
   Result<HelloReply> hello(const Hello& message) override {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
-    return checked(decode_hello_reply(answer));
+    return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
   }
   Result<RangeReply> range(const RangeAsk& message) override {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/range", encode(message)));
@@ -170,7 +177,7 @@ class HttpUplink final : public Uplink {
       while (!path.empty() && path.back() == '/') path.pop_back();
       std::string host = uri.host();
       if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-      pipes_.emplace(internal::PipeTarget{host, std::to_string(port), path + "/v1/sync/batch", tls}, options_.request_timeout);
+      pipes_.emplace(internal::PipeTarget{host, std::to_string(port), path + "/v1/sync/batch", tls, options_.proofs}, options_.request_timeout);
     } catch (const std::exception& e) {
       return bad_address(e.what());
     }
@@ -195,7 +202,7 @@ class HttpUplink final : public Uplink {
   Result<BatchReply> reply_of(const Piped& p) {
     if (p.status == 0) return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(p.text));
     if (p.status != 200) return refusal(p.status, printable(p.text));
-    return checked(decode_batch_reply(p.text));
+    return is_web_page(p.text) ? portal(Code::corrupt, "a web page") : checked(decode_batch_reply(p.text));
   }
 
   // An answer that makes no sense is `corrupt` whatever is wrong with it: the caller can change nothing about it.
@@ -224,6 +231,12 @@ class HttpUplink final : public Uplink {
         if (tls) open_tied(static_cast<boost::asio::ssl::stream<PlainSocket&>*>(handle)->lowest_layer(), route);
         else open_tied(*static_cast<PlainSocket*>(handle), route);
       });
+      if (tls_) {
+        boost::asio::ssl::context tried(boost::asio::ssl::context::tls_client);  // where an error can be told
+        SKERRY_TRY(internal::prepare(tried, options_.proofs));
+        config.set_ssl_context_callback([proofs = options_.proofs](boost::asio::ssl::context& context) { (void)internal::prepare(context, proofs); });
+      }
+      SKERRY_ASSIGN(token_, internal::read_token(options_.proofs));
       client_ = std::make_unique<http::client::http_client>(uri, config);
     } catch (const std::exception& e) {
       client_.reset();
@@ -253,7 +266,7 @@ class HttpUplink final : public Uplink {
       cancel.cancel();
       socket_->cut();
       client_.reset();  // the next try gets a fresh connection
-      return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(verdict));
+      return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(internal::explained(verdict)));
     }
     if (exchange->status == 200) return std::move(exchange->body);
     client_.reset();
@@ -264,6 +277,7 @@ class HttpUplink final : public Uplink {
     http::http_request request(http::methods::POST);
     request.set_request_uri(path);
     request.set_body(std::move(body), "application/octet-stream");
+    if (!token_.empty()) request.headers().add("Authorization", "Bearer " + token_);
     request.set_progress_handler([exchange, socket = socket_, opened = opened_, tls = tls_](
                                      http::message_direction::direction direction, uint64_t bytes) {
       // The library shows a connection before its socket is open. The first progress of an upload comes on the thread that has just written
@@ -302,8 +316,15 @@ class HttpUplink final : public Uplink {
     return {};
   }
 
+  Error portal(Code code, const std::string& with) const {
+    return fail(code, "{} answers with {}: a captive portal stands before it (log in there), or sync.hub is no hub", options_.hub, with);
+  }
   Error refusal(int status, const std::string& message) const {
-    const bool later = status >= 500 || (status >= 300 && status < 400) || status == 407 || status == 408 || status == 429;
+    if (status == 401 || status == 403) {  // of the device, not of what it sends
+      return fail(Code::unavailable, "{} does not let this node in ({}): {}", options_.hub, status, message);
+    }
+    if (status >= 300 && status < 400) return portal(Code::unavailable, fmt::format("{}, a redirect", status));
+    const bool later = status >= 500 || status == 407 || status == 408 || status == 429;
     if (later) return fail(Code::unavailable, "{} answers {}: {}", options_.hub, status, message);
     if (status >= 400) return fail(Code::invalid, "{} refuses with {}: {}", options_.hub, status, message);
     return fail(Code::corrupt, "{} answers {}: this is not a Skerry hub, correct sync.hub", options_.hub, status);
@@ -318,6 +339,7 @@ class HttpUplink final : public Uplink {
   std::shared_ptr<internal::SocketWatch> socket_;
   std::shared_ptr<std::atomic<void*>> opened_;         // the newest connection, until its socket is watched
   bool tls_ = false;
+  std::string token_;
 };
 
 }  // namespace

@@ -9,9 +9,18 @@
 
 namespace skerry::sync {
 
+// How node and hub prove themselves to each other; paths of files, empty: none. Read again for every new connection.
+struct Proofs {
+  std::string ca;                                     // PEM: of the hub's certificate; empty: the system's authorities
+  std::string certificate, key;                       // PEM: of this node
+  std::string token;                                  // one line (RFC 6750)
+  bool operator==(const Proofs&) const = default;
+};
+
 struct Options {
   bool enabled = true;
   std::string hub = "http://127.0.0.1:8470";
+  Proofs proofs;
   uint64_t rate_bytes_per_second = 0;                 // cap on the uplink; 0: none
   uint64_t burst_bytes = 256 << 10;
   uint64_t batch_bytes_max = 256 << 10;               // before compression

@@ -242,6 +242,10 @@ std::vector<Section<Config>> make_sections() {
   out.push_back({"sync", "Store and forward to the hub.", {
     flag<C>("enabled", AT(sync.enabled), "false: nothing leaves this node."),
     text<C>("hub", AT(sync.hub), "http or https address", hub_url, "Where the hub listens."),
+    text<C>("ca_file", AT(sync.proofs.ca), "file, relative to this one", any_path, "PEM file of the authority of an https hub's certificate. Empty: those that the system trusts."),
+    text<C>("certificate_file", AT(sync.proofs.certificate), "file, relative to this one", any_path, "PEM file of this node's certificate, shown to a hub that asks for one. Empty: none."),
+    text<C>("key_file", AT(sync.proofs.key), "file, relative to this one", any_path, "PEM file of its key."),
+    text<C>("token_file", AT(sync.proofs.token), "file, relative to this one", any_path, "A file with the token that the hub gave this node (`skerry-hub --new-token`). Empty: none."),
     bytes<C>("rate_max", AT(sync.rate_bytes_per_second), 0, 64 * GiB, "Cap on the uplink, per second; 0: none."),
     bytes<C>("burst", AT(sync.burst_bytes), 1 * KiB, 1 * GiB, "What may be sent at once under the cap."),
     bytes<C>("batch_max", AT(sync.batch_bytes_max), 1 * KiB, 16 * MiB, "Of one message, before compression."),
@@ -334,6 +338,7 @@ const Section<storage::StreamRule>& stream_section() {
 
 const Section<storage::OutboxRule>& outbox_section() {
   using R = storage::OutboxRule;
+  using storage::OnFull;
   using storage::OutboxClass;
   const std::vector<std::pair<std::string, OutboxClass>> classes = {
       {"alarm", OutboxClass::alarm},         {"label", OutboxClass::label},     {"model", OutboxClass::model},
@@ -342,7 +347,11 @@ const Section<storage::OutboxRule>& outbox_section() {
   static const Section<R> section{"storage.outbox", "Rules for what waits for the hub, per class. Without any, everything waits until the hub has it.", {
     choice<R>("class", AT(outbox_class), classes, "Which entries: records and predictions are telemetry."),
     duration<R>("ttl", AT(ttl), 0s, 24h * 36500, "What has waited this long is dropped: the hub is told how much, and the loss ledger has it; 0s: never."),
-    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes: beyond it the oldest is dropped; 0 B: no quota. Records stay in their stream."),
+    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes; 0 B: no quota."),
+    choice<R>("on_full", AT(on_full),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
+              "What happens when the quota is full: what is new is refused with everything that came with it, the oldest is dropped and the hub told so, or "
+              "what is new does not go to the hub. What is lost stands in the loss ledger; records stay in their stream."),
   }};
   // clang-format on
   return section;

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/units.h"
 #include "node/cli/commands.h"
@@ -260,5 +261,11 @@ int main(int argc, char** argv) {
   add_rest(app, arguments);
   add_fit(app, arguments);
   CLI11_PARSE(app, argc, argv);
-  return run(app.get_subcommands().front()->get_name(), arguments);
+  try {
+    return run(app.get_subcommands().front()->get_name(), arguments);
+  } catch (const nlohmann::json::exception& e) {  // a field is missing or of another type
+    std::fprintf(stderr, "skerry: what answers at %s does not speak this program's REST API: is it a skerryd of the same version? (%s)\n",
+                 arguments.common.url.c_str(), e.what());
+    return 1;
+  }
 }

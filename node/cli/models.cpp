@@ -17,24 +17,24 @@ std::string percent_or_dash(const json& share) {
 
 void add_versions(std::vector<std::vector<std::string>>& table, const json& versions) {
   for (const json& v : versions) {
-    table.push_back({fmt::format("{}/{}", text(v["model"]), text(v["version"])), text(v["state"]) + (v.value("pinned", false) ? ", pinned" : ""),
-                     text(v["parent"]), percent_or_dash(v["holdout_accuracy"]), accuracy_text(v["live"]), text(v["reason"])});
+    table.push_back({fmt::format("{}/{}", text(v.at("model")), text(v.at("version"))), text(v.at("state")) + (v.value("pinned", false) ? ", pinned" : ""),
+                     text(v.at("parent")), percent_or_dash(v.at("holdout_accuracy")), accuracy_text(v.at("live")), text(v.at("reason"))});
   }
 }
 
 void print_answer(const ModelsOptions& o, const json& answer) {
   std::vector<std::vector<std::string>> table(1, {"version", "state", "parent", "held out", "live", "reason"});
   if (o.action == "train") {
-    print_line(fmt::format("{}; {}", text(answer["state"]), text(answer["why"])));
+    print_line(fmt::format("{}; {}", text(answer.at("state")), text(answer.at("why"))));
     return;
   }
   if (o.action == "list") {
-    for (const json& model : answer["models"]) add_versions(table, model["versions"]);
+    for (const json& model : answer.at("models")) add_versions(table, model.at("versions"));
     if (table.size() == 1) return print_line("no models yet: import one with `skerry models import PATH`, or make one with `skerry fit`");
   } else if (o.action == "show" || o.action == "unpin") {
-    print_line(fmt::format("{}: stream {}, windows of {} records, labels {}", text(answer["name"]), text(answer.value("stream", json())),
+    print_line(fmt::format("{}: stream {}, windows of {} records, labels {}", text(answer.at("name")), text(answer.value("stream", json())),
                            text(answer.value("window_records", json())), answer.value("labels", json::array()).dump()));
-    add_versions(table, answer["versions"]);
+    add_versions(table, answer.at("versions"));
   } else {
     add_versions(table, json::array({answer}));
   }
@@ -82,19 +82,19 @@ int learning(const Common& common) {
   auto decisions = api->get("/v1/learning/decisions?limit=20");
   if (!decisions.ok()) return failed(common, decisions.error());
   if (common.json) {
-    (*answer)["decisions"] = (*decisions)["decisions"];
+    (*answer)["decisions"] = decisions->at("decisions");
     print_json(*answer);
     return 0;
   }
-  print_line(fmt::format("{}\nwhy: {}", text((*answer)["state"]), text((*answer)["why"])));
+  print_line(fmt::format("{}\nwhy: {}", text(answer->at("state")), text(answer->at("why"))));
   for (const json& t : answer->value("trials", json::array())) {
-    print_line(fmt::format("{}/{} is {}: {}", text(t["model"]), text(t["version"]), text(t["stage"]), text(t["why"])));
+    print_line(fmt::format("{}/{} is {}: {}", text(t.at("model")), text(t.at("version")), text(t.at("stage")), text(t.at("why"))));
   }
-  print_line(fmt::format("jobs started {}, failed {}; candidates promoted {}, rejected {}, rolled back {}", text((*answer)["jobs_started"]),
-                         text((*answer)["jobs_failed"]), text((*answer)["promoted"]), text((*answer)["rejected"]), text((*answer)["rolled_back"])));
+  print_line(fmt::format("jobs started {}, failed {}; candidates promoted {}, rejected {}, rolled back {}", text(answer->at("jobs_started")),
+                         text(answer->at("jobs_failed")), text(answer->at("promoted")), text(answer->at("rejected")), text(answer->at("rolled_back"))));
   std::vector<std::vector<std::string>> table(1, {"when", "version", "step", "outcome", "reason"});
-  for (const json& d : (*decisions)["decisions"]) {
-    table.push_back({text(d["at"]), fmt::format("{}/{}", text(d["model"]), text(d["version"])), text(d["step"]), text(d["outcome"]), text(d["reason"])});
+  for (const json& d : decisions->at("decisions")) {
+    table.push_back({text(d.at("at")), fmt::format("{}/{}", text(d.at("model")), text(d.at("version"))), text(d.at("step")), text(d.at("outcome")), text(d.at("reason"))});
   }
   if (table.size() > 1) print_table(table);
   return 0;

@@ -26,19 +26,19 @@ constexpr const char* kMore = "(there is more: raise --limit, or ask for less)\n
 
 // Of one series, or of several: then with their series before each.
 void print_records(const json& answer) {
-  const json parts = answer.contains("results") ? answer["results"] : json::array({answer});
+  const json parts = answer.contains("results") ? answer.at("results") : json::array({answer});
   for (const json& part : parts) {
-    if (answer.contains("results")) print_line(text(part["series"]));
+    if (answer.contains("results")) print_line(text(part.at("series")));
     std::vector<std::vector<std::string>> table(1, {"time"});
-    for (const json& field : part["fields"]) table[0].push_back(text(field));
-    for (const json& row : part["rows"]) {
+    for (const json& field : part.at("fields")) table[0].push_back(text(field));
+    for (const json& row : part.at("rows")) {
       auto& cells = table.emplace_back();
       for (const json& value : row) cells.push_back(text(value));
     }
     print_table(table);
     for (const json& stretch : part.value("rolled_up", json::array())) {
-      std::fputs(fmt::format("(from {} to {} only minimum, maximum and mean of every {} are left)\n", text(stretch["from"]), text(stretch["to"]),
-                             text(stretch["resolution"])).c_str(), stderr);
+      std::fputs(fmt::format("(from {} to {} only minimum, maximum and mean of every {} are left)\n", text(stretch.at("from")), text(stretch.at("to")),
+                             text(stretch.at("resolution"))).c_str(), stderr);
     }
   }
   if (answer.value("truncated", false)) std::fputs(kMore, stderr);
@@ -46,8 +46,8 @@ void print_records(const json& answer) {
 
 void print_sql(const json& answer) {
   std::vector<std::vector<std::string>> table(1);
-  for (const json& column : answer["columns"]) table[0].push_back(text(column));
-  for (const json& row : answer["rows"]) {
+  for (const json& column : answer.at("columns")) table[0].push_back(text(column));
+  for (const json& row : answer.at("rows")) {
     auto& cells = table.emplace_back();
     for (const json& value : row) cells.push_back(text(value));
   }
@@ -69,11 +69,11 @@ int pass_on(const Common& common, const std::string& method, const std::string& 
 
 void print_streams(const json& answer) {
   std::vector<std::vector<std::string>> table(1, {"series", "records", "last", "fields"});
-  for (const json& stream : answer["streams"]) {
+  for (const json& stream : answer.at("streams")) {
     std::string fields;
-    for (const json& field : stream["fields"]) fields += fmt::format("{}{}", fields.empty() ? "" : ",", text(field["name"]));
+    for (const json& field : stream.at("fields")) fields += fmt::format("{}{}", fields.empty() ? "" : ",", text(field.at("name")));
     if (fields.size() > 60) fields = fields.substr(0, 57) + "...";
-    table.push_back({text(stream["series"]), thousands(stream.value("records", uint64_t{0})), text(stream["last"]), fields});
+    table.push_back({text(stream.at("series")), thousands(stream.value("records", uint64_t{0})), text(stream.at("last")), fields});
   }
   print_table(table);
 }
@@ -81,9 +81,9 @@ void print_streams(const json& answer) {
 void print_predictions(const json& answer) {
   std::vector<std::vector<std::string>> table(1, {"id", "model", "series", "from", "to", "answer", "label"});
   json one = json::array({answer});
-  for (const json& p : answer.contains("predictions") ? answer["predictions"] : one) {
-    table.push_back({text(p["id"]), fmt::format("{}/{}", text(p["model"]), text(p["version"])), text(p["series"]), text(p["from"]),
-                     text(p["to"]), text(p["answer"]), text(p["label"])});
+  for (const json& p : answer.contains("predictions") ? answer.at("predictions") : one) {
+    table.push_back({text(p.at("id")), fmt::format("{}/{}", text(p.at("model")), text(p.at("version"))), text(p.at("series")), text(p.at("from")),
+                     text(p.at("to")), text(p.at("answer")), text(p.at("label"))});
   }
   print_table(table);
 }
@@ -138,8 +138,8 @@ int label(const Common& common, const LabelOptions& o) {
   if (common.json) {
     print_json(*answer);
   } else {
-    print_line(fmt::format("{} predictions labelled, {} of them were right; {} examples kept for learning", text((*answer)["predictions"]),
-                           text((*answer)["correct"]), text((*answer)["examples"])));
+    print_line(fmt::format("{} predictions labelled, {} of them were right; {} examples kept for learning", text(answer->at("predictions")),
+                           text(answer->at("correct")), text(answer->at("examples"))));
   }
   return 0;
 }

@@ -125,8 +125,8 @@ int replay(const Common& common, const ReplayOptions& options) {
   if (common.json) {
     print_json(report);
   } else {
-    print_line(fmt::format("{} records written, {} predictions labelled ({} were right)", thousands(report["records"].get<uint64_t>()),
-                           thousands(report["predictions_labelled"].get<uint64_t>()), thousands(report["correct"].get<uint64_t>())));
+    print_line(fmt::format("{} records written, {} predictions labelled ({} were right)", thousands(report.at("records").get<uint64_t>()),
+                           thousands(report.at("predictions_labelled").get<uint64_t>()), thousands(report.at("correct").get<uint64_t>())));
   }
   return 0;
 }

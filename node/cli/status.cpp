@@ -23,7 +23,7 @@ std::string link_text(const json& sync) {
 std::string model_text(const json& models) {
   std::string out;
   for (const json& model : models) {
-    out += fmt::format("{}{}/{}", out.empty() ? "" : ", ", text(model["name"]), text(model["version"]));
+    out += fmt::format("{}{}/{}", out.empty() ? "" : ", ", text(model.at("name")), text(model.at("version")));
   }
   return out.empty() ? "none" : out;
 }
@@ -31,8 +31,8 @@ std::string model_text(const json& models) {
 json all_live(const json& models) {  // one accuracy over the serving versions
   uint64_t labelled = 0, correct = 0;
   for (const json& model : models) {
-    labelled += model["live"].value("labelled", uint64_t{0});
-    correct += model["live"].value("correct", uint64_t{0});
+    labelled += model.at("live").value("labelled", uint64_t{0});
+    correct += model.at("live").value("correct", uint64_t{0});
   }
   json live = {{"labelled", labelled}, {"accuracy", nullptr}};
   if (labelled > 0) live["accuracy"] = static_cast<double>(correct) / static_cast<double>(labelled);
@@ -41,9 +41,9 @@ json all_live(const json& models) {  // one accuracy over the serving versions
 
 std::string one_line(const json& s) {
   return fmt::format("records {}  predictions {}  accuracy {}  outbox {}  link {}  model {}{}", thousands(s.value("records", uint64_t{0})),
-                     thousands(s.value("predictions", uint64_t{0})), accuracy_text(all_live(s["models"])),
-                     format_bytes(s["outbox"].value("bytes", uint64_t{0})), link_text(s["sync"]), model_text(s["models"]),
-                     s["trouble"].is_null() ? "" : "  TROUBLE: " + text(s["trouble"]));
+                     thousands(s.value("predictions", uint64_t{0})), accuracy_text(all_live(s.at("models"))),
+                     format_bytes(s.at("outbox").value("bytes", uint64_t{0})), link_text(s.at("sync")), model_text(s.at("models")),
+                     s.at("trouble").is_null() ? "" : "  TROUBLE: " + text(s.at("trouble")));
 }
 
 std::string disk_text(const json& s) {
@@ -56,21 +56,21 @@ std::string disk_text(const json& s) {
 
 void print_whole(const json& s) {
   auto line = [](const char* name, const std::string& value) { print_line(fmt::format("{:<12}{}", name, value)); };
-  line("node", fmt::format("{} ({})", text(s["node"]), text(s["software"])));
+  line("node", fmt::format("{} ({})", text(s.at("node")), text(s.at("software"))));
   line("records", thousands(s.value("records", uint64_t{0})) + " since start");
   line("predictions", thousands(s.value("predictions", uint64_t{0})));
-  for (const json& model : s["models"]) {
-    line("model", fmt::format("{}/{} serving, {}", text(model["name"]), text(model["version"]), accuracy_text(model["live"])));
+  for (const json& model : s.at("models")) {
+    line("model", fmt::format("{}/{} serving, {}", text(model.at("name")), text(model.at("version")), accuracy_text(model.at("live"))));
   }
-  if (s["models"].empty()) line("model", "none: import one with `skerry models import PATH`");
-  line("learning", fmt::format("{}; {}", text(s["learning"]["state"]), text(s["learning"]["why"])));
-  std::string error = s["sync"].value("last_error", "");
-  line("link", fmt::format("{} to {}{}", link_text(s["sync"]), text(s["sync"]["hub"]), error.empty() ? "" : " (" + error + ")"));
-  line("outbox", format_bytes(s["outbox"].value("bytes", uint64_t{0})));
-  for (const json& c : s["outbox"]["classes"]) {
+  if (s.at("models").empty()) line("model", "none: import one with `skerry models import PATH`");
+  line("learning", fmt::format("{}; {}", text(s.at("learning").at("state")), text(s.at("learning").at("why"))));
+  std::string error = s.at("sync").value("last_error", "");
+  line("link", fmt::format("{} to {}{}", link_text(s.at("sync")), text(s.at("sync").at("hub")), error.empty() ? "" : " (" + error + ")"));
+  line("outbox", format_bytes(s.at("outbox").value("bytes", uint64_t{0})));
+  for (const json& c : s.at("outbox").at("classes")) {
     if (c.value("entries", uint64_t{0}) == 0) continue;
-    line("", fmt::format("{}: {} entries, {}, oldest from {}", text(c["class"]), thousands(c.value("entries", uint64_t{0})),
-                         format_bytes(c.value("bytes", uint64_t{0})), text(c["oldest"])));
+    line("", fmt::format("{}: {} entries, {}, oldest from {}", text(c.at("class")), thousands(c.value("entries", uint64_t{0})),
+                         format_bytes(c.value("bytes", uint64_t{0})), text(c.at("oldest"))));
   }
   line("disk", disk_text(s));
   const json storage = s.value("storage", json::object());
@@ -80,7 +80,7 @@ void print_whole(const json& s) {
                              static_cast<double>(written) / static_cast<double>(taken)));
   }
   for (const json& quota : storage.value("quotas", json::array())) {
-    line("quota", fmt::format("{}: {} of {}{}", quota["rule"].is_null() ? "all streams" : text(quota["rule"]),
+    line("quota", fmt::format("{}: {} of {}{}", quota.at("rule").is_null() ? "all streams" : text(quota.at("rule")),
                               format_bytes(quota.value("bytes", uint64_t{0})), format_bytes(quota.value("quota", uint64_t{0})),
                               quota.value("full", false) ? ", FULL" : ""));
   }
@@ -95,7 +95,7 @@ void print_whole(const json& s) {
   }
   if (!rolled.empty()) line("rolled up", rolled);
   if (s.value("damaged", uint64_t{0}) > 0) line("damaged", thousands(s.value("damaged", uint64_t{0})) + " blocks skipped");
-  if (!s["trouble"].is_null()) line("trouble", text(s["trouble"]));
+  if (!s.at("trouble").is_null()) line("trouble", text(s.at("trouble")));
 }
 
 // Goes on while the node is away: people watch it through a restart.

@@ -94,6 +94,7 @@ class Run {
     storage::Options storage = config_.storage;
     storage.path = folder_ / "store";
     storage.file_system = disk_.file_system();
+    storage.draw_epoch = [this] { return random_(); };
     for (auto& rule : storage.streams) rule.durability = storage::Durability::os;  // syncs cost nothing here, rounds of them would
     if (storage.streams.empty()) storage.streams.push_back({.name = "*", .durability = storage::Durability::os});
     SKERRY_ASSIGN(store_, storage::Store::open(storage, clock_));

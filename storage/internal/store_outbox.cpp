@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "base/random.h"
 #include "storage/internal/store_impl.h"
 #include "storage/record_format.h"
 #include "storage/sample_block.h"
@@ -215,7 +214,7 @@ Status StoreImpl::begin_epoch() {
   SKERRY_TRY(mend());
   std::shared_lock use(open_mutex_);
   uint64_t epoch = 0;
-  while (epoch == 0) epoch = system_seed();
+  while (epoch == 0) epoch = options_.draw_epoch();
   uint64_t ticket = 0;
   {
     std::lock_guard lock(commit_mutex_);

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "sync/internal/proofs.h"
 
 namespace skerry::sync::internal {
 namespace {
@@ -42,18 +43,22 @@ struct Waiting {                    // a request, written or not, that has no an
 // One connection. Handlers hold it; once `dead` they do nothing.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(asio::io_context& io, asio::ssl::context& tls, const PipeTarget& target, Route r, Lane l, std::vector<Piped>& out)
-      : route(std::move(r)), lane(l), target_(target), resolver_(io), socket_(io), finished_(out) {
-    if (target.tls) secured_.emplace(socket_, tls);
-  }
+  Connection(asio::io_context& io, const PipeTarget& target, Route r, Lane l, std::vector<Piped>& out)
+      : route(std::move(r)), lane(l), token(read_token(target.proofs)), target_(target), resolver_(io), socket_(io), finished_(out) {}
 
   const Route route;
   const Lane lane;
+  const Result<std::string> token;
   bool dead = false;
   std::deque<Waiting> requests;     // the oldest first
 
   void open() {  // once
     if (std::exchange(asked_, true)) return;
+    if (!token.ok()) return end(token.error().message);
+    if (target_.tls) {
+      if (auto prepared = prepare(tls_, target_.proofs); !prepared.ok()) return end(prepared.error().message);
+      secured_.emplace(socket_, tls_);
+    }
     error_code not_a_number;
     const auto address = asio::ip::make_address(target_.host, not_a_number);
     uint16_t port = 0;
@@ -120,9 +125,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
     error_code ignored;
     socket_.set_option(tcp::no_delay(true), ignored);
     if (!secured_) return opened();
+    error_code not_a_number;
+    asio::ip::make_address(target_.host, not_a_number);
+    if (not_a_number) SSL_set_tlsext_host_name(secured_->native_handle(), target_.host.c_str());  // RFC 6066: names only
+    secured_->set_verify_callback(asio::ssl::host_name_verification(target_.host));
     secured_->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](const error_code& error) {
       if (self->dead) return;
-      if (error) return self->end(fmt::format("no secure connection: {}", error.message()));
+      if (error) return self->end("no secure connection: " + explained(error.message()));
       self->opened();
     });
   }
@@ -171,7 +180,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       error_code bad;
       if (parser_->got_some()) parser_->put_eof(bad);  // a body that ends with the connection
       if (!bad && parser_->is_done() && !answered()) return;
-      return end(error == asio::error::eof ? "the connection was closed" : error.message());
+      return end(error == asio::error::eof || error == asio::ssl::error::stream_truncated ? "the connection was closed" : explained(error.message()));
     }
     read();
   }
@@ -195,6 +204,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const PipeTarget& target_;
   tcp::resolver resolver_;
   tcp::socket socket_;
+  asio::ssl::context tls_{asio::ssl::context::tls_client};
   std::optional<asio::ssl::stream<tcp::socket&>> secured_;
   std::vector<Piped>& finished_;
   std::optional<http::response_parser<http::string_body>> parser_;
@@ -215,7 +225,6 @@ struct Pipes::Impl {
   const Duration timeout;
   std::vector<Piped> finished;      // outlives the connections and their handlers
   asio::io_context io{1};
-  asio::ssl::context tls{asio::ssl::context::tls_client};
   std::vector<std::shared_ptr<Connection>> connections;
 
   bool busy() const {
@@ -229,14 +238,15 @@ struct Pipes::Impl {
     for (auto& c : connections) {
       if (c->lane == lane && c->route == route) return *c;
     }
-    connections.push_back(std::make_shared<Connection>(io, tls, target, route, lane, finished));
+    connections.push_back(std::make_shared<Connection>(io, target, route, lane, finished));
     return *connections.back();
   }
 
-  std::string head_of(size_t body_bytes) const {
+  std::string head_of(size_t body_bytes, const std::string& token) const {
     const bool ordinary = target.port == (target.tls ? "443" : "80"), v6 = target.host.find(':') != std::string::npos;
-    return fmt::format("POST {} HTTP/1.1\r\nHost: {}{}{}{}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n", target.path, v6 ? "[" : "",
-                       target.host, v6 ? "]" : "", ordinary ? "" : ":" + target.port, body_bytes);
+    return fmt::format("POST {} HTTP/1.1\r\nHost: {}{}{}{}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n{}{}{}\r\n", target.path, v6 ? "[" : "",
+                       target.host, v6 ? "]" : "", ordinary ? "" : ":" + target.port, body_bytes,
+                       token.empty() ? "" : "Authorization: Bearer ", token, token.empty() ? "" : "\r\n");
   }
 
   Steady::time_point first_deadline() const {
@@ -262,7 +272,7 @@ void Pipes::begin(const Route& route, Lane lane, uint64_t ticket, std::string bo
   impl_->io.poll();  // a connection that the hub closed meanwhile is found now
   impl_->forget_dead();
   Connection& c = impl_->connection(route, lane);
-  Waiting request{.ticket = ticket, .bytes = impl_->head_of(body.size()), .deadline = Steady::now() + impl_->timeout};
+  Waiting request{.ticket = ticket, .bytes = impl_->head_of(body.size(), c.token.ok() ? *c.token : ""), .deadline = Steady::now() + impl_->timeout};
   request.head = request.bytes.size();
   request.bytes += body;
   c.requests.push_back(std::move(request));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "sync/options.h"
 #include "sync/uplink.h"
 
 namespace skerry::sync::internal {
@@ -18,6 +19,7 @@ namespace skerry::sync::internal {
 struct PipeTarget {
   std::string host, port, path;     // "hub.example.org", "8470", "/v1/sync/batch"
   bool tls = false;
+  Proofs proofs;                    // read for each connection
 };
 
 struct Piped {                      // what became of a request

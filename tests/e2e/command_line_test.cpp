@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/http_server.h"
 #include "tests/e2e/support/gateway.h"
 #include "tests/support/temp_dir.h"
 
@@ -52,4 +53,25 @@ TEST_CASE("command line: what it reads of a node that has sent something is prin
   skerry({"models"});
   skerry({"predictions"});
   for (const char* command : {"status", "sync", "models", "predictions"}) CHECK(json::accept(skerry({command, "--json"})));
+}
+
+TEST_CASE("command line: an answer that is not of this program's API ends a command with a reason, whatever its shape") {
+  test::TempDir folder;
+  for (const std::string answer : {"{}", "[1]", "\"text\"", "null", R"({"models":[{}],"sync":3,"outbox":[],"classes":[null],"decisions":{"a":1},"storage":7,"streams":[{}]})"}) {
+    auto server = http::Server::open({}, [&](http::Request&) { return http::Response{.body = answer}; });
+    REQUIRE(server.ok());
+    std::thread serving([&] { (*server)->run(); });
+    for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+             {"status"}, {"query", "imu"}, {"sql", "select 1"}, {"streams"}, {"predictions"}, {"models"}, {"models", "show", "har"}, {"learning", "why"},
+             {"sync"}, {"sync", "why"}, {"sync", "policy"}, {"label", "--prediction", "1", "walk"}}) {
+      auto all = words;
+      all.insert(all.end(), {"--url", fmt::format("http://127.0.0.1:{}", (*server)->port())});
+      auto done = run_program("skerry", all, folder.path(), milliseconds(20'000));
+      INFO(fmt::format("skerry {} on {}: {}", fmt::join(words, " "), answer, done.ok() ? done->exit.text() + ", " + done->output : done.error().message));
+      CHECK((done.ok() && done->exit.signal == 0 && (done->exit.code == 0 || done->exit.code == 1)));
+      if (done.ok() && done->exit.code == 1) CHECK_THAT(done->output, Contains("skerry"));
+    }
+    (*server)->stop();
+    serving.join();
+  }
 }

@@ -1,8 +1,10 @@
 // What every Uplink promises, over the fake and over the real one: HTTP to the real hub's server.
 #include <catch2/catch.hpp>
 
+#include <fstream>
 #include <functional>
 
+#include "tests/support/certificates.h"
 #include "tests/support/chaos_proxy.h"
 #include "tests/sync/make.h"
 #include "tests/sync/served_hub.h"
@@ -29,6 +31,12 @@ hub::NodeInfo first_node(hub::Receiver& receiver) {
   REQUIRE(nodes.ok());
   REQUIRE_FALSE(nodes->empty());
   return nodes->front();
+}
+
+std::vector<hub::NodeInfo> nodes_of(hub::Receiver& receiver) {
+  auto nodes = receiver.nodes();
+  REQUIRE(nodes.ok());
+  return *nodes;
 }
 
 void check_contract(const std::function<Subject()>& make) {
@@ -132,4 +140,80 @@ TEST_CASE("uplink contract: HTTP to the hub") {
     return Subject{make_http_uplink(options), [proxy] { proxy->down(); }, [proxy] { proxy->pass(); }, [proxy] { proxy->swallow_responses(1); },
                    [proxy] { proxy->down(); }, [&hub] { return first_node(hub.receiver()); }};
   });
+}
+
+TEST_CASE("uplink contract: HTTPS to a hub that asks for a certificate and a token") {
+  SimClock clock;
+  skerry::test::TempDir folder;
+  skerry::test::Authority authority(folder.path(), "authority");
+  const auto own = authority.issue("hub"), mine = authority.issue("pump-1");
+  auto token = hub::make_token("pump-1");
+  REQUIRE(token.ok());
+  std::ofstream(folder / "tokens") << token->line << "\n";
+  std::ofstream(folder / "token") << token->token << "\n";
+  ServedHub hub(clock, {.tls = http::TlsFiles{own.certificate, own.key, authority.certificate()}, .access = {.tokens = folder / "tokens", .certificates = true}});
+  auto started = ChaosProxy::start("127.0.0.1", hub.port());
+  REQUIRE(started.ok());
+  std::shared_ptr<ChaosProxy> proxy = std::move(*started);
+  Options options;
+  options.hub = "https" + proxy->url().substr(4);
+  options.request_timeout = 10s;
+  options.proofs = {authority.certificate(), mine.certificate, mine.key, folder / "token"};
+  SECTION("it is let in") {
+    auto uplink = make_http_uplink(options);
+    auto reply = uplink->hello(hello_of(1, 9));
+    INFO((reply.ok() ? "" : reply.error().message));
+    REQUIRE(reply.ok());
+    CHECK(deliver(*uplink, batch_of(1, 500))->outcome == BatchOutcome::applied);
+    CHECK(deliver(*uplink, batch_of(501, 502))->outcome == BatchOutcome::applied);
+  }
+  auto problem = [&](const Options& with) {
+    auto uplink = make_http_uplink(with);
+    auto hello = uplink->hello(hello_of(1, 9));
+    auto batch = deliver(*uplink, batch_of(1, 2));
+    REQUIRE_FALSE(hello.ok());
+    REQUIRE_FALSE(batch.ok());
+    CHECK(nodes_of(hub.receiver()).empty());  // nothing got through
+    return std::pair(hello.error(), batch.error());
+  };
+  SECTION("a hub with a certificate of somebody else gets nothing") {
+    skerry::test::Authority other(folder.path(), "other");
+    options.proofs.ca = other.certificate();
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("sync.ca_file"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("sync.ca_file"));
+  }
+  SECTION("nor one whose certificate is of another host") {
+    const auto elsewhere = authority.issue("elsewhere", "10.1.2.3");
+    ServedHub wrong(clock, {.tls = http::TlsFiles{elsewhere.certificate, elsewhere.key, {}}, .access = {}});
+    options.hub = fmt::format("https://127.0.0.1:{}", wrong.port());
+    const auto [hello, batch] = problem(options);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("another host"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("another host"));
+  }
+  SECTION("a node without a certificate is told what to set") {
+    options.proofs.certificate = options.proofs.key = "";
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+  }
+  SECTION("a node without a token is told what to set, and waits") {
+    options.proofs.token = "";
+    const auto [hello, batch] = problem(options);
+    CHECK(hello.code == Code::unavailable);
+    CHECK_THAT(hello.message, Catch::Matchers::Contains("does not let this node in") && Catch::Matchers::Contains("sync.token_file"));
+    CHECK_THAT(batch.message, Catch::Matchers::Contains("sync.token_file"));
+  }
+  SECTION("files that cannot be used are named") {
+    std::ofstream(folder / "empty") << "\n";
+    Options with = options;
+    with.proofs.token = folder / "empty";
+    CHECK_THAT(problem(with).first.message, Catch::Matchers::Contains("sync.token_file"));
+    with = options;
+    with.proofs.ca = folder / "none.pem";
+    CHECK_THAT(problem(with).second.message, Catch::Matchers::Contains("sync.ca_file"));
+    with = options;
+    with.proofs.key = folder / "none.key";
+    CHECK_THAT(problem(with).first.message, Catch::Matchers::Contains("sync.key_file"));
+  }
 }

@@ -53,11 +53,9 @@ TEST_CASE("simulate: a quiet day arrives whole and fresh") {
 
 TEST_CASE("simulate: the same seed gives the same run, another seed another") {
   const std::string stormy = std::string(kDay) + "[link]\nloss = 0.05\n[[event]]\nkind = \"outage\"\nat = \"1h\"\nevery = \"3h\"\nfor = \"20m\"\nchance = 0.5\n";
-  const Report a = play("", stormy), b = play("", stormy), c = play("", stormy, 8);
-  CHECK(static_cast<double>(a.wire_bytes) == Approx(static_cast<double>(b.wire_bytes)).epsilon(1e-4));  // but for the digits of the random epoch
-  CHECK(a.exchanges == b.exchanges);
-  CHECK(a.classes.at(OutboxClass::telemetry).p99_seconds == b.classes.at(OutboxClass::telemetry).p99_seconds);
-  CHECK(a.failures == b.failures);
+  Report a = play("", stormy), b = play("", stormy), c = play("", stormy, 8);
+  a.took_seconds = b.took_seconds = 0;
+  CHECK(to_json(a) == to_json(b));  // to the last byte on the wire and point of each curve
   CHECK(c.failures != a.failures);
 }
 
