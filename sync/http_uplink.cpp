@@ -131,6 +131,10 @@ class HttpUplink final : public Uplink {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
     return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
   }
+  Result<RangeReply> range(const RangeAsk& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/range", encode(message)));
+    return checked(decode_range_reply(answer));
+  }
   uint64_t begin(uint64_t ticket, Batch message, Lane lane) override {
     if (!pipes_) {
       if (auto made = make_pipes(); !made.ok()) {
@@ -317,11 +321,11 @@ class HttpUplink final : public Uplink {
     return fail(code, "{} answers with {}: a captive portal stands before it (log in there), or sync.hub is no hub", options_.hub, with);
   }
   Error refusal(int status, const std::string& message) {
-    if (status >= 300 && status < 400) return portal(Code::unavailable, fmt::format("{}, a redirect", status));
-    const bool later = status >= 500 || status == 407 || status == 408 || status == 429;
     if (status == 401 || status == 403) {  // of the device, not of what it sends
       return fail(Code::unavailable, "{} does not let this node in ({}): {}", options_.hub, status, message);
     }
+    if (status >= 300 && status < 400) return portal(Code::unavailable, fmt::format("{}, a redirect", status));
+    const bool later = status >= 500 || status == 407 || status == 408 || status == 429;
     if (later) return fail(Code::unavailable, "{} answers {}: {}", options_.hub, status, message);
     if (status >= 400) return fail(Code::invalid, "{} refuses with {}: {}", options_.hub, status, message);
     return fail(Code::corrupt, "{} answers {}: this is not a Skerry hub, correct sync.hub", options_.hub, status);

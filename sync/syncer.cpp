@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include "base/check.h"
@@ -12,6 +13,7 @@
 #include "sync/internal/byte_account.h"
 #include "sync/internal/chain.h"
 #include "sync/internal/dead_letters.h"
+#include "sync/internal/epoch_floors.h"
 #include "sync/internal/flights.h"
 #include "sync/internal/outgoing.h"
 #include "sync/internal/token_bucket.h"
@@ -29,12 +31,14 @@ constexpr Duration kIdlePoll = std::chrono::milliseconds(200);    // while switc
 constexpr Duration kAnswersPoll = std::chrono::milliseconds(50);  // what is queued meanwhile waits as long as this at most
 constexpr size_t kModelsBytesMax = 1500;                           // of a HELLO where bytes are counted
 constexpr uint64_t kAnswerBytes = 600;                             // on the wire
+constexpr uint64_t kQuestionBytes = 1200;                          // on the wire, of a question about a range
+constexpr uint64_t kAgainBytes = 256;                              // taken for an entry that goes again
 
 }  // namespace
 
 struct Syncer::Impl {
   Impl(storage::Store& s, std::unique_ptr<Uplink> u, const Options& o, const Clock& c, uint64_t seed, Environment e)
-      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), chains(s), outgoing(s, dead), dead(s), bucket(o, c.steady()),
+      : store(s), uplink(std::move(u)), options(o), clock(c), environment(std::move(e)), random(seed), chains(s), floors(s), outgoing(s, dead), dead(s), bucket(o, c.steady()),
         account(s) {
     seen.enabled = options.enabled;
     seen.hub = options.hub;
@@ -51,6 +55,7 @@ struct Syncer::Impl {
   // --- of the thread that calls step()
   Random random;
   internal::Chains chains;
+  internal::EpochFloors floors;
   internal::Outgoing outgoing;
   bool greeted = false;             // a HELLO was answered since the last doubt
   bool hub_takes_losses = false;    // as it said in its last HELLO
@@ -69,6 +74,7 @@ struct Syncer::Impl {
   internal::Flights flights;
   std::array<ClassHistory, std::size(storage::kOutboxClasses)> history;
   std::map<OutboxClass, std::string> blocked;  // why
+  std::map<OutboxClass, uint64_t> again_from;  // the hub lost what it had acknowledged from here on, and gets it again
   internal::TokenBucket bucket;
   internal::ByteAccount account;
 
@@ -86,6 +92,15 @@ struct Syncer::Impl {
                 .history = history, .on_the_way = {}, .tokens = bucket.at(now), .token_rate = options.rate_bytes_per_second,
                 .token_burst = options.burst_bytes, .batch_bytes_max = options.batch_bytes_max, .revoked = seen.revoked};
     for (OutboxClass c : storage::kOutboxClasses) s.on_the_way[index_of(c)] = flights.of(c);
+    for (auto& b : s.backlog) {  // acknowledged, but the hub lost it
+      const auto found = again_from.find(b.outbox_class);
+      if (found == again_from.end() || found->second > b.acked_seq) continue;
+      const uint64_t entries = b.acked_seq + 1 - found->second;
+      if (b.entries == 0) b.oldest_ns = s.wall_ns;
+      b.acked_seq = found->second - 1;
+      b.entries += entries;
+      b.bytes += entries * kAgainBytes;
+    }
     if (environment.device) {
       const DeviceFacts device = environment.device();
       s.battery = device.battery;
@@ -211,17 +226,19 @@ struct Syncer::Impl {
     const auto backlog = store.outbox_status();
     Hello hello{.node = identity.node, .epoch = identity.epoch, .software = kSoftware};
     for (const auto& s : backlog) {
-      hello.positions.push_back({s.outbox_class, s.acked_seq + 1, s.last_seq});
+      hello.positions.push_back({s.outbox_class, s.acked_seq + 1, s.last_seq, oldest_kept(s)});
       hello.backlog_bytes += s.bytes;
     }
     if (environment.describe) hello.models = environment.describe();
-    auto reply = greet(hello, wire_bytes(keep_small(hello)));
+    const uint64_t bytes = keep_small(hello);
+    auto reply = exchange(wire_bytes(bytes), [&] { return uplink->hello(hello); });
     if (!reply.ok()) return failed(reply.error());
     return take_hello(*reply, backlog, identity);
   }
 
-  // Charges what went over the wire, answered or not.
-  Result<HelloReply> greet(const Hello& hello, uint64_t bytes_at_most) {
+  // An exchange over the bearer `at`: charges what went over the wire, answered or not.
+  template <typename Call>
+  std::invoke_result_t<Call> exchange(uint64_t bytes_at_most, Call call) {
     account.reserve(mutex, policy, policy.bearers[at], bytes_at_most, clock.now_ns());
     const Traffic before = uplink->traffic();
     const SteadyTime begun = clock.steady();
@@ -229,7 +246,7 @@ struct Syncer::Impl {
       std::lock_guard lock(mutex);
       uplink->use(route(at));
     }
-    auto reply = uplink->hello(hello);
+    auto reply = call();
     const Traffic traffic = uplink->traffic();
     const uint64_t sent = traffic.sent - before.sent, received = traffic.received - before.received;
     const SteadyTime now = clock.steady();
@@ -261,14 +278,18 @@ struct Syncer::Impl {
     hub_takes_losses = reply.takes_losses;
     for (const Watermark& w : reply.watermarks) {
       const auto& s = of(backlog, w.outbox_class);
-      if (w.seq >= s.acked_seq && w.seq <= s.last_seq && !chains.agrees(w.outbox_class, w.seq, w.chain)) return another_history(w.outbox_class, w.seq);
+      if (contradicts(w.seq, w.chain)) {
+        return failed(fail(Code::corrupt, "hub '{}' says that it holds {} up to {} and speaks of its history up to {}", reply.hub,
+                           storage::to_string(w.outbox_class), w.seq, w.chain.seq));
+      }
+      if (w.seq >= s.acked_seq && w.seq <= s.last_seq && !chains.agrees(w.outbox_class, w.seq, w.chain)) return another_history(held, w.outbox_class, w.seq);
     }
     for (const auto& s : backlog) {
       const char* name = storage::to_string(s.outbox_class);
       if (!held.contains(s.outbox_class)) return failed(fail(Code::corrupt, "hub '{}' says nothing of class {}", reply.hub, name));
       const uint64_t w = held[s.outbox_class];
-      if (w > s.last_seq) return hub_knows_more(reply, s, w, identity);
-      if (w < s.acked_seq) {
+      if (w > s.last_seq) return hub_knows_more(reply, held, s, w, identity);
+      if (w < s.acked_seq && w + 1 < oldest_kept(s)) {
         return failed(fail(Code::corrupt, "hub '{}' holds {} only up to {}, but {} were acknowledged and are no longer here: the hub must "
                            "declare the loss", reply.hub, name, w, s.acked_seq));
       }
@@ -279,6 +300,7 @@ struct Syncer::Impl {
         if (auto status = acknowledged(s.outbox_class, w); !status.ok()) return failed(status.error());
       }
       ClassState& state = outgoing.of(s.outbox_class);
+      goes_again(reply, s, w);
       state.next = w + 1;
       state.highest_sent = std::max(state.highest_sent, w);
       state.gap_answered = false;
@@ -291,10 +313,25 @@ struct Syncer::Impl {
     return Duration::zero();
   }
 
+  // The chain is of another number than the watermark that it came with. A hub that knows of no chains names none.
+  static bool contradicts(uint64_t watermark, const Chain& chain) { return chain.value != 0 && chain.seq != watermark; }
+
+  // What the hub had acknowledged and lost, and this node still has.
+  void goes_again(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t held) {
+    std::lock_guard lock(mutex);
+    again_from.erase(s.outbox_class);
+    if (held >= s.acked_seq) return;
+    again_from[s.outbox_class] = held + 1;
+    for (const Watermark& w : reply.watermarks) {
+      if (w.outbox_class == s.outbox_class) chains.begin_at(s.outbox_class, held, w.chain);
+    }
+    log::warn("sync", "hub '{}' lost {} {} to {}: they are still here and go again", reply.hub, storage::to_string(s.outbox_class), held + 1, s.acked_seq);
+  }
+
   // What the hub does not hold and this node can't send again.
   void declare(const HelloReply& reply, const std::vector<storage::OutboxStatus>& backlog, const storage::Identity& identity) {
     uint64_t acked = 0;
-    for (const auto& s : backlog) acked += s.acked_seq;
+    for (const Watermark& w : reply.watermarks) acked += std::min(w.seq, of(backlog, w.outbox_class).acked_seq);
     if (reply.new_epoch && acked > 0 && fresh_epoch != identity.epoch) {
       note_error(fmt::format("hub '{}' has never heard of this node: the {} entries acknowledged so far are at another hub, or lost with its disk",
                              reply.hub, acked));
@@ -309,28 +346,45 @@ struct Syncer::Impl {
     }
   }
 
+  // The oldest number that can still be sent: what is acknowledged stays for a grace time.
+  uint64_t oldest_kept(const storage::OutboxStatus& s) const {
+    const uint64_t floor = floors.of(s.outbox_class);
+    if (s.acked_seq <= floor) return s.acked_seq + 1;
+    auto kept = store.outbox_read(s.outbox_class, 0, 1);
+    return kept.ok() && !kept->empty() ? std::clamp(kept->front().seq, floor + 1, s.acked_seq + 1) : s.acked_seq + 1;
+  }
+
   // The hub holds entries of these numbers that this node did not queue: this disk is an old image that queued others since, or its clone.
-  Duration another_history(OutboxClass outbox_class, uint64_t seq) {
+  Duration another_history(const std::map<OutboxClass, uint64_t>& held, OutboxClass outbox_class, uint64_t seq) {
     const char* name = storage::to_string(outbox_class);
     if (fresh_epoch == store.identity().epoch) {
       return failed(fail(Code::corrupt, "the hub has another {} {} than this node, in an epoch that began here: is it a Skerry hub?", name, seq));
     }
-    return new_epoch(fmt::format("the hub has another {} {} than this node: an old disk image was restored, or another device has its name; a new epoch begins",
-                                 name, seq));
+    return new_epoch(held, fmt::format("the hub has another {} {} than this node: an old disk image was restored, or another device has its name; a new epoch "
+                                       "begins", name, seq));
   }
 
   // This disk is older than what the hub has seen of it - or the hub talks nonsense, which it does when it claims to know an
   // epoch that was drawn a moment ago.
-  Duration hub_knows_more(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t watermark, const storage::Identity& identity) {
+  Duration hub_knows_more(const HelloReply& reply, const std::map<OutboxClass, uint64_t>& held, const storage::OutboxStatus& s, uint64_t watermark,
+                          const storage::Identity& identity) {
     const char* name = storage::to_string(s.outbox_class);
     if (fresh_epoch == identity.epoch) {
       return failed(fail(Code::corrupt, "hub '{}' claims {} up to {}, of an epoch that it cannot know: is it a Skerry hub?", reply.hub, name, watermark));
     }
-    return new_epoch(fmt::format("hub '{}' holds {} up to {}, this store only queued up to {}: an old disk image was restored, a new epoch begins",
-                                 reply.hub, name, watermark, s.last_seq));
+    return new_epoch(held, fmt::format("hub '{}' holds {} up to {}, this store only queued up to {}: an old disk image was restored, a new epoch begins",
+                                       reply.hub, name, watermark, s.last_seq));
   }
 
-  Duration new_epoch(const std::string& cause) {
+  // What the hub holds of this disk's own history is acknowledged first, so that it does not go a second time under the new epoch.
+  Duration new_epoch(const std::map<OutboxClass, uint64_t>& held, const std::string& cause) {
+    for (const auto& s : store.outbox_status()) {
+      auto w = held.find(s.outbox_class);
+      auto shared = shared_history(s, w == held.end() ? 0 : w->second);
+      if (!shared.ok()) return failed(shared.error());
+      if (auto status = store.outbox_acknowledge(s.outbox_class, *shared); !status.ok()) return failed(status.error());
+    }
+    if (auto kept = floors.raise(store.outbox_status()); !kept.ok()) return failed(kept.error());
     log::warn("sync", "{}", cause);
     if (auto begun = store.begin_epoch(); !begun.ok()) return failed(begun.error());
     fresh_epoch = store.identity().epoch;
@@ -342,6 +396,39 @@ struct Syncer::Impl {
     blocked.clear();
     ++seen.epochs_begun;
     return Duration::zero();
+  }
+
+  // The last number that is the same entry here and at the hub: two histories of one ancestor are the same up to where they part, so halving the
+  // range finds it. No two disks queue at the same nanosecond.
+  Result<uint64_t> shared_history(const storage::OutboxStatus& s, uint64_t hub_last) {
+    uint64_t shared = s.acked_seq, lo = s.acked_seq + 1, hi = std::min(hub_last, s.last_seq);
+    while (lo <= hi) {
+      const uint64_t middle = lo + (hi - lo) / 2;
+      SKERRY_ASSIGN(auto items, store.outbox_read(s.outbox_class, middle, 1));
+      if (!items.empty() && items.front().kind == storage::EntryKind::lost) {  // nothing of it is here: what comes behind it tells
+        const uint64_t behind = items.front().last_seq + 1;
+        if (behind > hi) {
+          hi = middle - 1;
+          continue;
+        }
+        SKERRY_ASSIGN(items, store.outbox_read(s.outbox_class, behind, 1));
+      }
+      if (items.empty()) return fail(Code::internal, "the outbox gives no {} {}: run `skerry fsck`", storage::to_string(s.outbox_class), middle);
+      const storage::OutboxItem& item = items.front();
+      auto same = is_at_hub(s.outbox_class, item);
+      if (!same.ok() && (same.error().code == Code::not_found || same.error().code == Code::invalid)) return shared;  // a hub that does not know the question
+      if (!same.ok()) return same.error();
+      if (*same) shared = item.seq, lo = item.seq + 1;
+      else hi = middle - 1;
+    }
+    return shared;
+  }
+
+  Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item) {
+    const storage::Identity identity = store.identity();
+    const RangeAsk ask{identity.node, identity.epoch, outbox_class, item.seq, item.seq};
+    SKERRY_ASSIGN(const RangeReply reply, exchange(kQuestionBytes, [&] { return uplink->range(ask); }));
+    return reply.count == 1 && reply.digest == digest_after(kFirstChain, item);
   }
 
   // ------------------------------------------------------------------ batches
@@ -460,17 +547,20 @@ struct Syncer::Impl {
     switch (reply.outcome) {
       case BatchOutcome::applied:
       case BatchOutcome::duplicate: {
-        if (reply.watermark < last || reply.watermark > state.highest_sent) return nonsense();
+        if (reply.watermark < last || reply.watermark > state.highest_sent || contradicts(reply.watermark, reply.chain)) return nonsense();
         if (reply.watermark > of(store.outbox_status(), outbox_class).acked_seq) {  // else an answer behind a later one
-          if (!chains.agrees(outbox_class, reply.watermark, reply.chain, flight.batch)) return another_history(outbox_class, reply.watermark);
+          if (!chains.agrees(outbox_class, reply.watermark, reply.chain, flight.batch)) {
+            return doubt(fail(Code::unavailable, "the hub has another {} {} than this node", name, reply.watermark));
+          }
           if (auto status = acknowledged(outbox_class, reply.watermark); !status.ok()) return failed(status.error());
         }
+        held_again(outbox_class, reply.watermark);
         progress(flight.bearer);
         return Duration::zero();
       }
       case BatchOutcome::gap: {
         if (flight.stale) return Duration::zero();
-        if (reply.watermark + 1 >= first) return nonsense();
+        if (reply.watermark + 1 >= first || contradicts(reply.watermark, reply.chain)) return nonsense();
         const uint64_t acked = of(store.outbox_status(), outbox_class).acked_seq;
         if (reply.watermark < acked || state.gap_answered) {
           return doubt(fail(Code::unavailable, "the hub holds {} only up to {}, {} were acknowledged", name, reply.watermark, acked));
@@ -493,6 +583,12 @@ struct Syncer::Impl {
       }
     }
     return nonsense();
+  }
+
+  void held_again(OutboxClass outbox_class, uint64_t watermark) {
+    std::lock_guard lock(mutex);
+    auto found = again_from.find(outbox_class);
+    if (found != again_from.end()) found->second = std::max(found->second, watermark + 1);
   }
 
   void go_back(OutboxClass outbox_class, uint64_t seq) {

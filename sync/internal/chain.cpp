@@ -74,6 +74,11 @@ std::optional<uint64_t> Chains::own(storage::OutboxClass outbox_class, uint64_t 
   return chain;
 }
 
+void Chains::begin_at(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub) {
+  points_[outbox_class] = {seq, hub.seq == seq ? hub.value : 0};
+  write();
+}
+
 void Chains::forget() {
   for (auto& [c, point] : points_) point.chain = 0;
   write();

@@ -20,6 +20,8 @@ class Chains {
   // False: certainly not the same. Otherwise the hub's word is remembered for `seq`, also over a restart. `sent`: entries that were just sent,
   // which saves reading them again.
   bool agrees(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub, const Batch& sent = {});
+  // The hub went back to `seq`: what follows is checked from there.
+  void begin_at(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub);
   void forget();
 
  private:

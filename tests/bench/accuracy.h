@@ -31,6 +31,12 @@ struct Accuracy {                  // in percent of windows
   double base_seconds = 0, finetune_seconds = 0, delta_bytes = 0;  // the latter two: means
 };
 
+struct BaseAccuracy {  // in percent of the windows of the unseen
+  double int8 = 0, fp32 = 0;
+};
+// The base alone.
+Result<BaseAccuracy> measure_base_accuracy(const AccuracyOptions& options);
+
 Result<Accuracy> measure_accuracy(const AccuracyOptions& options);
 
 }  // namespace skerry::bench

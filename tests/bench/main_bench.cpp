@@ -22,6 +22,7 @@
 #include "tests/bench/storage_peer_size.h"
 #include "tests/bench/storage_query.h"
 #include "tests/bench/storage_range.h"
+#include "tests/bench/storage_sealed.h"
 #include "tests/bench/sync_real.h"
 #include "tests/bench/sync_simulated.h"
 #include "tests/bench/sync_wire.h"
@@ -86,10 +87,10 @@ std::vector<Measurement> measurements_of(const std::string& area) {
             {"swaps", serving_swaps}};
   }
   if (area == "storage") {
-    return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
+    return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"sealed_sizes", sealed_sizes}, {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
             {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
-            {"device_bytes", device_bytes}};
+            {"device_bytes", device_bytes},       {"roll_up", roll_up_speed}};
   }
   if (area == "sync") {
     return {{"wire", sync_wire}, {"policy", sync_policy}, {"month", sync_month}, {"drain", sync_drain}, {"schedules", sync_schedules},
