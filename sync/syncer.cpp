@@ -282,7 +282,10 @@ struct Syncer::Impl {
         return failed(fail(Code::corrupt, "hub '{}' says that it holds {} up to {} and speaks of its history up to {}", reply.hub,
                            storage::to_string(w.outbox_class), w.seq, w.chain.seq));
       }
-      if (w.seq >= s.acked_seq && w.seq <= s.last_seq && !chains.agrees(w.outbox_class, w.seq, w.chain)) return another_history(held, w.outbox_class, w.seq);
+      if (w.seq < s.acked_seq || w.seq > s.last_seq) continue;
+      auto same = same_history(s, w);
+      if (!same.ok()) return failed(same.error());
+      if (!*same) return another_history(held, w.outbox_class, w.seq);
     }
     for (const auto& s : backlog) {
       const char* name = storage::to_string(s.outbox_class);
@@ -398,6 +401,20 @@ struct Syncer::Impl {
     return Duration::zero();
   }
 
+  // Where the chain does not tell (something between was lost by rule), the hub is asked for the entry itself, if it is still here.
+  Result<bool> same_history(const storage::OutboxStatus& s, const Watermark& w) {
+    const internal::Histories found = chains.compare(w.outbox_class, w.seq, w.chain);
+    if (found != internal::Histories::unknown || w.seq == s.acked_seq) return found != internal::Histories::other;
+    SKERRY_ASSIGN(auto items, store.outbox_read(w.outbox_class, w.seq, 1));
+    if (items.empty() || items.front().seq != w.seq || items.front().kind == storage::EntryKind::lost || items.front().records == 0) return true;
+    auto same = is_at_hub(w.outbox_class, items.front());
+    if (!same.ok() && unknown_question(same.error())) return true;
+    return same;
+  }
+
+  // A hub that does not know the question.
+  static bool unknown_question(const Error& error) { return error.code == Code::not_found || error.code == Code::invalid; }
+
   // The last number that is the same entry here and at the hub: two histories of one ancestor are the same up to where they part, so halving the
   // range finds it. No two disks queue at the same nanosecond.
   Result<uint64_t> shared_history(const storage::OutboxStatus& s, uint64_t hub_last) {
@@ -416,7 +433,7 @@ struct Syncer::Impl {
       if (items.empty()) return fail(Code::internal, "the outbox gives no {} {}: run `skerry fsck`", storage::to_string(s.outbox_class), middle);
       const storage::OutboxItem& item = items.front();
       auto same = is_at_hub(s.outbox_class, item);
-      if (!same.ok() && (same.error().code == Code::not_found || same.error().code == Code::invalid)) return shared;  // a hub that does not know the question
+      if (!same.ok() && unknown_question(same.error())) return shared;
       if (!same.ok()) return same.error();
       if (*same) shared = item.seq, lo = item.seq + 1;
       else hi = middle - 1;
@@ -549,7 +566,7 @@ struct Syncer::Impl {
       case BatchOutcome::duplicate: {
         if (reply.watermark < last || reply.watermark > state.highest_sent || contradicts(reply.watermark, reply.chain)) return nonsense();
         if (reply.watermark > of(store.outbox_status(), outbox_class).acked_seq) {  // else an answer behind a later one
-          if (!chains.agrees(outbox_class, reply.watermark, reply.chain, flight.batch)) {
+          if (chains.compare(outbox_class, reply.watermark, reply.chain, flight.batch) == internal::Histories::other) {
             return doubt(fail(Code::unavailable, "the hub has another {} {} than this node", name, reply.watermark));
           }
           if (auto status = acknowledged(outbox_class, reply.watermark); !status.ok()) return failed(status.error());
