@@ -21,6 +21,11 @@ if(SKERRY_SANITIZE)
   endif()
 endif()
 
+# Coverage of everything, not of the targets alone: what a fuzzer does not see it cannot find its way into.
+if(SKERRY_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # skerry_library(storage SOURCES a.cpp b.cpp DEPS skerry::base rocksdb): static library skerry_storage, alias skerry::storage.
 function(skerry_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})

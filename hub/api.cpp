@@ -55,6 +55,7 @@ struct Api::Impl {
   Impl(Receiver& r, const ApiOptions& o, const Clock& c, Access* a) : receiver(r), options(o), clock(c), access(a), started_ns(c.now_ns()) {
     router.add("POST", "/v1/sync/hello", [this](Request& q) { return hello(q); });
     router.add("POST", "/v1/sync/batch", [this](Request& q) { return batch(q); });
+    router.add("POST", "/v1/sync/range", [this](Request& q) { return range(q); });
     router.add("GET", "/health", [this](Request&) { return health(); });
     router.add("GET", "/v1/nodes", [this](Request&) { return nodes(); });
     router.add("GET", "/v1/nodes/{node}/entries", [this](Request& q) { return entries(q); });
@@ -112,6 +113,16 @@ struct Api::Impl {
     if (!message.ok()) return ++refused, bad_message(message.error());
     if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
     auto reply = receiver.apply(*message);
+    if (!reply.ok()) return ++refused, http::error_response(reply.error());
+    return binary(sync::encode(*reply));
+  }
+
+  Response range(const Request& request) {
+    bytes_in += request.body.size();
+    auto message = sync::decode_range_ask(request.body);
+    if (!message.ok()) return ++refused, bad_message(message.error());
+    if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
+    auto reply = receiver.range(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
     return binary(sync::encode(*reply));
   }

@@ -113,7 +113,7 @@ class RocksReceiver final : public Receiver {
       }
       node.current = static_cast<uint32_t>(node.ordinals.size()) + 1;
       node.ordinals[message.epoch] = node.current;
-      for (const auto& p : message.positions) epoch.watermarks[p.outbox_class] = p.first_seq - 1;
+      for (const auto& p : message.positions) epoch.watermarks[p.outbox_class] = p.oldest() - 1;
       for (OutboxClass c : storage::kOutboxClasses) epoch.chains[c] = watermark(epoch, c) == 0 ? sync::kFirstChain : 0;
       reply.new_epoch = true;
     } else {
@@ -161,6 +161,23 @@ class RocksReceiver final : public Receiver {
     put_rows(batch, message.node, *node, epoch, ordinal);
     SKERRY_TRY(write(batch));
     return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), "", {std::max(held, last), after}};
+  }
+
+  Result<sync::RangeReply> range(const sync::RangeAsk& message) const override {
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return fail(Code::not_found, "this hub knows no epoch {} of node '{}'", message.epoch, message.node);
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    const std::string end = internal::entry_key(message.node, message.outbox_class, ordinal, message.last_seq);
+    sync::RangeReply reply{0, sync::kFirstChain};
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek(internal::entry_key(message.node, message.outbox_class, ordinal, message.first_seq)); it->Valid() && it->key().ToStringView() <= end; it->Next()) {
+      auto item = internal::decode_entry(internal::entry_position(it->key().ToStringView()).second, it->value().ToStringView());
+      if (!item.ok()) continue;  // damaged: as if it were not there
+      ++reply.count;
+      reply.digest = sync::digest_after(reply.digest, *item);
+    }
+    if (!it->status().ok()) return store_error(options_.path, it->status());
+    return reply;
   }
 
   Result<std::vector<NodeInfo>> nodes() const override {
@@ -266,14 +283,14 @@ class RocksReceiver final : public Receiver {
     std::vector<sync::Loss> losses;
     for (const auto& p : message.positions) {
       uint64_t& held = epoch.watermarks[p.outbox_class];
-      if (held + 1 >= p.first_seq) continue;
-      const sync::Loss loss{p.outbox_class, held + 1, p.first_seq - 1};
+      if (held + 1 >= p.oldest()) continue;
+      const sync::Loss loss{p.outbox_class, held + 1, p.oldest() - 1};
       log::error("hub", "LOST: {} {} to {} of {} were acknowledged and are not here any more: restore a backup of this hub beside it to get them back",
                  storage::to_string(p.outbox_class), loss.first_seq, loss.last_seq, message.node);
       info.lost += loss.last_seq - held;
       info.losses.push_back({message.epoch, loss, clock_.now_ns()});
       if (info.losses.size() > kLossesKept) info.losses.erase(info.losses.begin());
-      held = p.first_seq - 1;
+      held = p.oldest() - 1;
       epoch.chains[p.outbox_class] = 0;
       losses.push_back(loss);
     }

@@ -1,8 +1,8 @@
 // The hub's memory: what each node sent, once. A batch is applied if and only if it is contiguous with the class's watermark, in the
 // WriteBatch that moves the watermark; so an effect happens once whatever the network repeats.
 //
-// What the hub lost is declared: when a node says in its HELLO that it can't go back to the watermark, the watermark moves to what the
-// node still has, and the range between is kept as a loss. A new epoch starts where the node's outbox starts.
+// What the hub lost it gets again, as far as the node says in its HELLO that it can go back. Beyond that the loss is declared: the watermark moves
+// to what the node still has, and the range between is kept as a loss. A new epoch starts where the node's outbox starts.
 // What a node lost by its own rules comes as an entry of kind `lost`: it moves the watermark and is counted by reason.
 // A payload that cannot be decoded is kept as it is and counted (quarantined): refusing it would block its class for ever.
 //
@@ -83,6 +83,9 @@ class Receiver {
   virtual Result<sync::HelloReply> hello(const sync::Hello& message) = 0;
   // Checks every payload before applying. Error: invalid, exhausted, unavailable; outcomes of the protocol are in the reply.
   virtual Result<sync::BatchReply> apply(const sync::Batch& message) = 0;
+
+  // Error: not_found for an unknown node or epoch.
+  virtual Result<sync::RangeReply> range(const sync::RangeAsk& message) const = 0;
 
   virtual Result<std::vector<NodeInfo>> nodes() const = 0;
   // Every entry of a node and class over all epochs, in the order in which epochs began, until `visit` returns false; those after `after`

@@ -234,14 +234,51 @@ Status Pipelines::know(const PackageInfo& info, const std::string& series, Place
   return {};
 }
 
+// Up to what is rolled up. The store is asked after the reading, because it may roll up at any moment.
+Result<Pipelines::Samples> Pipelines::read_samples(const WindowSpec& spec, const Series& series, int64_t from_ns, int64_t cursor_ns,
+                                                   size_t rows_max) const {
+  Samples out;
+  storage::TimeRange range{from_ns, INT64_MAX};
+  while (true) {
+    SKERRY_ASSIGN(out.records, store_.read(series, range, rows_max, spec.fields));
+    out.full = out.records.rows() == rows_max;
+    if (out.records.rows() == 0) return out;
+    SKERRY_ASSIGN(const auto means, store_.rolled_up(series, {out.records.times.front(), out.records.times.back() + 1}));
+    if (means.empty()) return out;
+    const int64_t last_mean_ns = means.front().range.to_ns - means.front().resolution_ns;
+    if (last_mean_ns < cursor_ns) {  // only good to interpolate from
+      range.from_ns = last_mean_ns + 1;
+      continue;
+    }
+    SKERRY_ASSIGN(const auto stretches, store_.rolled_up(series, {means.front().range.from_ns, INT64_MAX}));
+    const storage::RolledUp& stretch = stretches.empty() ? means.front() : stretches.front();
+    out.behind_ns = stretch.range.to_ns - stretch.resolution_ns + 1;
+    range.to_ns = stretch.range.from_ns;
+  }
+}
+
+// Every window before what is rolled up was cut: goes on behind it.
+void Pipelines::pass_over(const Series& series, int64_t behind_ns, Cut& cut) {
+  log::info("inference", "{} was rolled up until {} before a model came to it: there are no windows of that", series.text(), format_time(behind_ns));
+  rolled_up_ += 1;
+  cut.cursor_ns = behind_ns;
+  cut.empty = false;
+  cut.more = true;
+}
+
 Result<Pipelines::Cut> Pipelines::cut_by_count(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max) {
   const size_t rows_max = spec.rows + (windows_max - 1) * spec.stride;
-  SKERRY_ASSIGN(Batch records, store_.read(series, {cursor_ns, INT64_MAX}, rows_max, spec.fields));
-  Cut out{{}, cursor_ns, records.rows() == 0, records.rows() == rows_max};
-  if (out.empty) return out;
+  SKERRY_ASSIGN(const Samples samples, read_samples(spec, series, cursor_ns, cursor_ns, rows_max));
+  const Batch& records = samples.records;
+  Cut out{{}, cursor_ns, records.rows() == 0, samples.full};
+  if (out.empty) {
+    if (samples.behind_ns != INT64_MIN) pass_over(series, samples.behind_ns, out);
+    return out;
+  }
   SKERRY_ASSIGN(CutResult cut, cut_windows(spec, records, windows_max));
   out.windows = std::move(cut.windows);
   out.cursor_ns = cut.consumed < records.rows() ? records.times[cut.consumed] : records.times.back() + 1;
+  if (samples.behind_ns != INT64_MIN && !out.more) pass_over(series, samples.behind_ns, out);
   return out;
 }
 
@@ -250,15 +287,20 @@ Result<Pipelines::Cut> Pipelines::cut_by_time(const WindowSpec& spec, const Seri
   const size_t most = kChunkValuesMax / spec.fields.size();
   size_t rows_max = std::min(most, 2 * (spec.rows + windows_max * spec.stride) + static_cast<size_t>(2 * spec.gap_factor) + 2);
   for (;; rows_max = std::min(most, 8 * rows_max)) {
-    SKERRY_ASSIGN(const Batch records, store_.read(series, {record_needed_ns(spec, cursor_ns), INT64_MAX}, rows_max, spec.fields));
-    Cut out{{}, cursor_ns, records.rows() == 0, records.rows() == rows_max};
-    if (out.empty) return out;
+    SKERRY_ASSIGN(const Samples samples, read_samples(spec, series, record_needed_ns(spec, cursor_ns), cursor_ns, rows_max));
+    const Batch& records = samples.records;
+    Cut out{{}, cursor_ns, records.rows() == 0, samples.full};
+    if (out.empty) {
+      if (samples.behind_ns != INT64_MIN) pass_over(series, samples.behind_ns, out);
+      return out;
+    }
     SKERRY_ASSIGN(TimeCutResult cut, cut_windows_by_time(spec, records, cursor_ns, windows_max));
     const bool stuck = cut.windows.empty() && out.more;
     if (stuck && rows_max < most) continue;
     out.more = out.more || cut.windows.size() == windows_max;
     out.windows = std::move(cut.windows);
     out.cursor_ns = cut.next_ns;
+    if (samples.behind_ns != INT64_MIN && !out.more) pass_over(series, samples.behind_ns, out);
     if (!stuck) return out;
     // A whole chunk without a window: either none of it is usable, or it is far denser than one window may be.
     out.cursor_ns = std::max(cut.next_ns, records.times.back());

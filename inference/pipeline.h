@@ -1,9 +1,10 @@
 // Windows from streams into predictions in the ledger. For every series named like a serving model's stream: cut windows of
 // `rows` every `stride` (windows.h), run the serving version (the engine makes features and normalises), commit predictions, the records
 // that follow from them (streams predictions.MODEL and alarms.MODEL, an entry of the alarm class) and the cursor in one Effect, so a
-// crash neither repeats nor skips a window or an alarm. A gap starts a new window. Records older than the cursor (late ones) are stored, but
-// not windowed. A series that is new to a model starts at its oldest record.
-// Threads: step() from one thread; windows() and failures() from any.
+// crash neither repeats nor skips a window or an alarm. A gap starts a new window, and so does what the store has rolled up before a model
+// came to it: means are no samples. Records older than the cursor (late ones) are stored, but not windowed. A series that is new to a model
+// starts at its oldest record.
+// Threads: step() from one thread; the counters from any.
 // On failure: a window that the model can't answer is counted, logged and passed over; a series without the model's fields likewise, once,
 // until its fields change. A store that refuses commits (full disk) makes everything wait, at most 30 s at a time.
 #pragma once
@@ -32,6 +33,7 @@ class Pipelines {
   Duration step();
   uint64_t windows() const { return windows_; }
   uint64_t failures() const { return failures_; }
+  uint64_t rolled_up() const { return rolled_up_; }  // stretches that were passed over because only their means were left
 
  private:
   struct Place {                     // where a model is in a series; the store's note is the truth
@@ -56,6 +58,13 @@ class Pipelines {
     bool more = false;               // there are records behind those that were read
   };
   Result<bool> step_all(const std::vector<storage::StreamInfo>& streams);
+  struct Samples {                   // what was read, without what is rolled up
+    Batch records;
+    bool full = false;               // there may be more behind them
+    int64_t behind_ns = INT64_MIN;   // where to go on behind what is rolled up; INT64_MIN: nothing is
+  };
+  Result<Samples> read_samples(const WindowSpec& spec, const Series& series, int64_t from_ns, int64_t cursor_ns, size_t rows_max) const;
+  void pass_over(const Series& series, int64_t behind_ns, Cut& cut);
   Result<Work> step_series(const LoadedModel& model, const storage::StreamInfo& stream, Place& place, uint32_t windows_max);
   Status know(const PackageInfo& info, const std::string& series, Place& place);
   Result<Cut> cut_by_count(const WindowSpec& spec, const Series& series, int64_t cursor_ns, size_t windows_max);
@@ -73,7 +82,7 @@ class Pipelines {
   Key next_;                         // whose turn it is
   SteadyTime wait_until_{};
   Duration wait_{0};                 // zero: the store is fine
-  std::atomic<uint64_t> windows_{0}, failures_{0};
+  std::atomic<uint64_t> windows_{0}, failures_{0}, rolled_up_{0};
 };
 
 }  // namespace skerry::inference

@@ -39,6 +39,7 @@ class PlanSession final : public Session {
   }
 
   std::string description() const override { return "plan " + plan::Executor::instruction_set(); }
+  std::string platform() const override { return "skerry_plan"; }
 
  private:
   // Where the plan has its unknown dimension. The rest of the shapes is compared with it afterwards.
@@ -57,6 +58,21 @@ class PlanSession final : public Session {
   }
 
   const std::shared_ptr<const plan::Executor> executor_;
+};
+
+// What another runtime serves, with the reason why it has to.
+class OtherSession final : public Session {
+ public:
+  OtherSession(std::shared_ptr<Session> session, std::string reason) : session_(std::move(session)), reason_(std::move(reason)) {}
+
+  Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) const override { return session_->run(inputs); }
+  std::string description() const override { return session_->description(); }
+  std::string platform() const override { return session_->platform(); }
+  std::string no_plan() const override { return reason_; }
+
+ private:
+  const std::shared_ptr<Session> session_;
+  const std::string reason_;
 };
 
 class PlanRuntime final : public Runtime {
@@ -85,7 +101,8 @@ class PlanRuntime final : public Runtime {
   Result<std::shared_ptr<Session>> load_other(const Package& package, const std::string& reason) {
     if (!other_) return fail(Code::invalid, "{} has no {} ({})", package.folder.string(), kPlanFile, reason);
     log::info("inference", "{}/{} is served by {}, not by a plan: {}", package.info.name, package.info.version, other_->name(), reason);
-    return other_->load(package);
+    SKERRY_ASSIGN(std::shared_ptr<Session> session, other_->load(package));
+    return std::shared_ptr<Session>(std::make_shared<OtherSession>(std::move(session), reason));
   }
 
   const std::unique_ptr<Runtime> other_;

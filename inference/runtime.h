@@ -20,6 +20,8 @@ class Session {
   // Inputs already checked against the specs. Error: invalid (the model refused the shapes), internal.
   virtual Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs) const = 0;
   virtual std::string description() const { return {}; }  // for people and metadata: "plan avx512_core_vnni"
+  virtual std::string platform() const { return "pytorch_torchscript"; }  // as clients of the Open Inference Protocol are told
+  virtual std::string no_plan() const { return {}; }      // why it is no plan that answers; empty: it is one
 };
 
 class Runtime {

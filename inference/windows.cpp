@@ -102,6 +102,12 @@ Result<std::vector<float>> read_window_by_time(const storage::Store& store, cons
   return std::move(cut.windows.front().data);
 }
 
+Status refuse_means(const storage::Store& store, const Series& series, storage::TimeRange range) {
+  SKERRY_ASSIGN(const auto rolled, store.rolled_up(series, range));
+  if (rolled.empty()) return {};
+  return fail(Code::not_found, "the window of {} from {} can't be made again: its records were rolled up", series.text(), format_time(range.from_ns));
+}
+
 }  // namespace
 
 int64_t record_needed_ns(const WindowSpec& spec, int64_t from_ns) { return minus(from_ns, gap_ns(spec)); }
@@ -175,6 +181,7 @@ Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<fl
 Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec,
                                        const std::string& series, storage::TimeRange range) {
   SKERRY_ASSIGN(Series parsed, Series::parse(series));
+  SKERRY_TRY(refuse_means(store, parsed, range));
   if (spec.by == WindowSpec::By::time) return read_window_by_time(store, spec, parsed, range);
   SKERRY_ASSIGN(Batch records, store.read(parsed, range, spec.rows + 1, spec.fields));
   if (records.rows() != spec.rows) {

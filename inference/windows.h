@@ -41,7 +41,7 @@ int64_t record_needed_ns(const WindowSpec& spec, int64_t from_ns);
 // One input tensor [n, channels, rows] for windows of `spec`, raw as Engine::infer() takes it. Name "input".
 Tensor make_input(const WindowSpec& spec, const std::vector<const std::vector<float>*>& windows);
 
-// Re-reads one window from the store as raw [channels, rows]. Error: not_found when records of it are gone.
+// Re-reads one window from the store as raw [channels, rows]. Error: not_found when records of it are gone or rolled up.
 Result<std::vector<float>> read_window(const storage::Store& store, const WindowSpec& spec, const std::string& series,
                                        storage::TimeRange range);
 

@@ -91,6 +91,7 @@ class Loops {
     using std::chrono::milliseconds;
     loops_.push_back(std::make_unique<Loop>("pipelines", [&node] { return node.step_pipelines(); }, milliseconds(2)));
     loops_.push_back(std::make_unique<Loop>("sync", [&node] { return node.step_sync(); }));
+    loops_.push_back(std::make_unique<Loop>("bus", [&node] { return node.step_bus(); }));
     loops_.push_back(std::make_unique<Loop>("store", [&node] { return node.step_store(); }, milliseconds(5)));
     loops_.push_back(std::make_unique<Loop>("learning", [&node] { return node.step_learning(); }, milliseconds(50)));
     loops_.push_back(std::make_unique<Loop>("sources", [&node] { return node.step_sources(); }));

@@ -14,6 +14,7 @@ constexpr Duration kRefusedPause = std::chrono::milliseconds(500);  // a source 
 constexpr Duration kFailedPause = std::chrono::seconds(1);          // a source that can't be read just now
 constexpr Duration kLabelPause = std::chrono::milliseconds(50);     // truths wait for the pipelines
 constexpr Duration kSyncPoll = std::chrono::milliseconds(200);
+constexpr Duration kBusPoll = std::chrono::milliseconds(200);
 constexpr size_t kTruthsPerStep = 16;
 
 uint64_t text_hash(const std::string& text) {  // FNV-1a: the same everywhere, unlike std::hash
@@ -108,6 +109,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
 
 void Node::watch_links() {
   device_ = std::make_unique<sync::DeviceProbe>(*clock_);
+  bus_ = sync::BusWatch::make(*clock_);
   auto links = sync::LinkWatch::open(*clock_);
   if (links.ok()) links_ = *std::move(links);
   else log::warn("sync", "{}: the policy knows only what it measures itself", links.error().message);
@@ -115,9 +117,24 @@ void Node::watch_links() {
 
 sync::Environment Node::environment(std::function<std::vector<std::string>()> describe) {
   sync::Environment out{.describe = std::move(describe), .link = {}, .device = {}};
-  if (links_) out.link = [this](const sync::BearerPolicy& bearer) { return links_->facts(bearer); };
+  if (links_) out.link = [this](const sync::BearerPolicy& bearer) { return link_facts(bearer); };
   if (device_) out.device = [this] { return device_->facts(); };
   return out;
+}
+
+// The owner's word on a bearer stands above what NetworkManager guesses; what kind of link it is, the link itself knows best.
+sync::LinkFacts Node::link_facts(const sync::BearerPolicy& bearer) const {
+  sync::LinkFacts facts = links_->facts(bearer);
+  bus_->add_to(facts);
+  if (bearer.metered) {
+    facts.metered = bearer.metered;
+    facts.metered_from = "policy";
+  }
+  if (facts.technology == sync::Technology::unknown && bearer.technology) {
+    facts.technology = *bearer.technology;
+    facts.technology_from = "policy";
+  }
+  return facts;
 }
 
 Result<uint64_t> Node::ingest(std::vector<Batch> batches) {
@@ -245,6 +262,11 @@ Duration Node::step_sync() {
   sync_policy_->look();
   if (links_) links_->look();
   return std::min<Duration>(syncer_->step(), kSyncPoll);
+}
+
+Duration Node::step_bus() {
+  if (bus_) bus_->look();
+  return kBusPoll;
 }
 
 }  // namespace skerry::node

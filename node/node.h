@@ -24,6 +24,7 @@
 #include "plugins/source.h"
 #include "storage/store.h"
 #include "node/sync_policy.h"
+#include "sync/bus_watch.h"
 #include "sync/device_probe.h"
 #include "sync/link_watch.h"
 #include "sync/syncer.h"
@@ -83,6 +84,7 @@ class Node {
   Duration step_store();
   Duration step_learning();
   Duration step_sync();
+  Duration step_bus();                        // apart from the others: a bus that floods delays none of them
 
   storage::Store& store() { return *store_; }
   inference::Engine& engine() { return *engine_; }
@@ -103,6 +105,7 @@ class Node {
   struct RunningSource;
   Node(const config::Config& config, const Clock& clock);
   void watch_links();
+  sync::LinkFacts link_facts(const sync::BearerPolicy& bearer) const;
   sync::Environment environment(std::function<std::vector<std::string>()> describe);
   Duration step_source(RunningSource& source);
   Result<bool> deliver(RunningSource& source);
@@ -117,6 +120,7 @@ class Node {
   std::unique_ptr<learning::Models> models_;
   std::unique_ptr<learning::Learner> learner_;
   std::unique_ptr<sync::LinkWatch> links_;   // null where the kernel gives none, and in tests
+  std::unique_ptr<sync::BusWatch> bus_;      // null in tests
   std::unique_ptr<sync::DeviceProbe> device_;
   std::unique_ptr<sync::Syncer> syncer_;
   std::unique_ptr<SyncPolicy> sync_policy_;

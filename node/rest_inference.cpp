@@ -60,11 +60,15 @@ class InferenceApi {
     for (const auto& other : node_.engine().loaded()) {
       if (other->package.info.name == info.name) versions.push_back(std::to_string(other->package.info.version));
     }
-    return json_response({{"name", info.name},
-                          {"versions", versions},
-                          {"platform", kPlatform},
-                          {"inputs", tensors_json((*model)->inputs)},
-                          {"outputs", tensors_json((*model)->outputs)}});
+    const inference::Session& session = *(*model)->session;
+    json body = {{"name", info.name},
+                 {"versions", versions},
+                 {"platform", session.platform()},
+                 {"inputs", tensors_json((*model)->inputs)},
+                 {"outputs", tensors_json((*model)->outputs)}};
+    if (!session.description().empty()) body["parameters"]["runtime"] = session.description();
+    if (!session.no_plan().empty()) body["parameters"]["no_plan"] = session.no_plan();
+    return json_response(body);
   }
 
   http::Response ready(const http::Request& request) const {

@@ -79,7 +79,7 @@ json config_json(const Node& node, const inference::LoadedModel& model) {
   for (const auto& spec : model.outputs) outputs.push_back(tensor_config(spec));
   const auto& info = model.package.info;
   json config = {{"name", info.name},
-                 {"platform", kPlatform},
+                 {"platform", model.session->platform()},
                  {"backend", kBackend},
                  {"version_policy", {{"specific", {{"versions", json::array({info.version})}}}}},
                  {"max_batch_size", options.batch_max},

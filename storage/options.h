@@ -38,7 +38,10 @@ struct StreamRule {               // first match by series name wins; name may e
 struct OutboxRule {               // of a class; by default its entries wait for the hub for ever
   OutboxClass outbox_class = OutboxClass::telemetry;
   Duration ttl{};                 // what has waited this long is dropped; zero: never
-  uint64_t quota_bytes = 0;       // of waiting payloads; the oldest are dropped; 0: none
+  uint64_t quota_bytes = 0;       // of waiting payloads; 0: none. One entry may always wait, however large, but for drop_oldest
+  // drop_oldest: what was dropped is told to the hub as lost. drop_newest: what is new gets no number and never reaches the hub; the loss
+  // ledger counts it. reject: the whole effect is refused. Records that are not queued stay in their stream. roll_up is for streams only.
+  OnFull on_full = OnFull::drop_oldest;
 };
 
 struct Options {

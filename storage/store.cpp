@@ -118,11 +118,11 @@ Result<Receipt> StoreImpl::stage(const PendingCommit& pending, Transaction& t) c
     return receipt;
   }
   for (const PreparedBatch& batch : pending.batches) SKERRY_TRY(t.add(batch));
-  for (const Prediction& p : effect.predictions) t.add(p);
+  for (const Prediction& p : effect.predictions) SKERRY_TRY(t.add(p));
   for (const Label& l : effect.labels) SKERRY_TRY(t.add(l));
   for (const Example& e : effect.examples) SKERRY_TRY(t.add(e));
   for (const ModelVersion& v : effect.versions) t.add(v);
-  for (const OutboxEntry& e : effect.outbox) t.add(e);
+  for (const OutboxEntry& e : effect.outbox) SKERRY_TRY(t.add(e));
   for (const auto& [name, value] : effect.notes) t.add_note(name, value);
   return t.take_receipt();
 }

@@ -77,6 +77,12 @@ std::string printable(std::string text) {
   return text;
 }
 
+// What a hub never answers with, and everything between a node and its hub that wants to be talked to does.
+bool is_web_page(std::string_view body) {
+  const size_t begin = body.substr(0, 256).find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  return begin != std::string_view::npos && body[begin] == '<';
+}
+
 using PlainSocket = boost::asio::ip::tcp::socket;
 
 int descriptor(http::client::native_handle handle, bool tls) {  // what the handle is, the library's documentation of it says
@@ -123,7 +129,11 @@ class HttpUplink final : public Uplink {
 
   Result<HelloReply> hello(const Hello& message) override {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
-    return checked(decode_hello_reply(answer));
+    return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
+  }
+  Result<RangeReply> range(const RangeAsk& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/range", encode(message)));
+    return checked(decode_range_reply(answer));
   }
   uint64_t begin(uint64_t ticket, Batch message, Lane lane) override {
     if (!pipes_) {
@@ -192,7 +202,7 @@ class HttpUplink final : public Uplink {
   Result<BatchReply> reply_of(const Piped& p) {
     if (p.status == 0) return fail(Code::unavailable, "no answer from {}: {}", options_.hub, printable(p.text));
     if (p.status != 200) return refusal(p.status, printable(p.text));
-    return checked(decode_batch_reply(p.text));
+    return is_web_page(p.text) ? portal(Code::corrupt, "a web page") : checked(decode_batch_reply(p.text));
   }
 
   // An answer that makes no sense is `corrupt` whatever is wrong with it: the caller can change nothing about it.
@@ -306,11 +316,16 @@ class HttpUplink final : public Uplink {
     return {};
   }
 
-  Error refusal(int status, const std::string& message) const {
-    const bool later = status >= 500 || (status >= 300 && status < 400) || status == 407 || status == 408 || status == 429;
+  Error portal(Code code, const std::string& with) {
+    link_changed();  // connections that are kept open lead to it even when it is gone
+    return fail(code, "{} answers with {}: a captive portal stands before it (log in there), or sync.hub is no hub", options_.hub, with);
+  }
+  Error refusal(int status, const std::string& message) {
     if (status == 401 || status == 403) {  // of the device, not of what it sends
       return fail(Code::unavailable, "{} does not let this node in ({}): {}", options_.hub, status, message);
     }
+    if (status >= 300 && status < 400) return portal(Code::unavailable, fmt::format("{}, a redirect", status));
+    const bool later = status >= 500 || status == 407 || status == 408 || status == 429;
     if (later) return fail(Code::unavailable, "{} answers {}: {}", options_.hub, status, message);
     if (status >= 400) return fail(Code::invalid, "{} refuses with {}: {}", options_.hub, status, message);
     return fail(Code::corrupt, "{} answers {}: this is not a Skerry hub, correct sync.hub", options_.hub, status);

@@ -16,12 +16,22 @@ inline const char* to_string(Technology technology) {
   return kNames[static_cast<size_t>(technology)];
 }
 
+// What NetworkManager and ModemManager tell beyond what rules ask for: shown only. Empty: not known.
+struct RadioFacts {
+  std::string registration;             // "home", "roaming", "searching", ...
+  std::string operator_name, apn;
+  std::string connectivity;             // "none", "portal", "limited" or "full", as NetworkManager's own probe found
+  std::optional<uint64_t> bytes_sent, bytes_received;  // of the modem's bearer since it was connected, as the modem counts
+};
+
 struct LinkFacts {
   bool up = true;                       // there is a carrier and a route; true when nobody knows
   std::string device;                   // "wwan0"; empty: not known
   Technology technology = Technology::unknown;
   std::optional<bool> metered, constrained, roaming;
   std::optional<double> rsrp_dbm, rsrq_db, snr_db;
+  std::string technology_from, metered_from;  // who said so; empty: nobody did
+  RadioFacts radio;
   SteadyTime stable_since{};            // technology or carrier changed last
   // Measured by the exchanges themselves:
   double goodput = 0, goodput_low = 0;  // bytes of bodies per second: mean, and a low quantile; 0: not known yet

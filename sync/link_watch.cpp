@@ -86,6 +86,7 @@ class NetlinkWatch final : public LinkWatch {
     if (device == nullptr) return facts;
     facts.device = device->name;
     if (auto kind = kinds_.find(device->name); kind != kinds_.end()) facts.technology = kind->second;
+    if (facts.technology != Technology::unknown) facts.technology_from = "kernel";
     if (auto since = since_.find(device->name); since != since_.end()) facts.stable_since = since->second;
     return facts;
   }

@@ -1,7 +1,7 @@
 // The uplink seam to the hub: HELLO, which waits for its answer, and batches, of which several may be on their way. Real: HTTP
 // (http_uplink.cpp). Fake: tests/support/fake_cloud.h over the real hub's receiver; simulated: node/simulate/internal/world.h. One contract suite
 // runs over the first two.
-// Threads: one at a time. hello() blocks for at most the timeout, answers() for at most what it is told, the rest never.
+// Threads: one at a time. hello() and range() block for at most the timeout, answers() for at most what it is told, the rest never.
 // On failure: unavailable (no answer, whatever the cause: the batch may or may not have been applied), corrupt (an answer that
 // makes no sense), invalid (the hub refused this node: 4xx).
 #pragma once
@@ -46,6 +46,8 @@ class Uplink {
  public:
   virtual ~Uplink() = default;
   virtual Result<HelloReply> hello(const Hello& message) = 0;
+  // Waits for its answer. Error: not_found of a hub that does not know the question.
+  virtual Result<RangeReply> range(const RangeAsk&) { return fail(Code::not_found, "this uplink cannot ask for ranges"); }
   // Puts a batch on its way and returns the bytes of its body. Whatever happens to it is told by answers(), once, within the timeout.
   virtual uint64_t begin(uint64_t ticket, Batch message, Lane lane) = 0;
   // What is known by now; when nothing is, and something is on its way, waits for the first answer.

@@ -214,6 +214,15 @@ Result<storage::OutboxItem> check_entry(wire::Entry& entry) {
 
 }  // namespace
 
+// --- chains
+
+// The mixing function of splitmix64 (Steele, Lea & Flood 2014).
+static uint64_t mixed(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
 bool valid_node_name(std::string_view name) {
   auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
@@ -232,13 +241,11 @@ const char* to_string(BatchOutcome outcome) {
   return "unknown";
 }
 
-// The mixing function of splitmix64 (Steele, Lea & Flood 2014).
+uint64_t digest_after(uint64_t digest, const storage::OutboxItem& item) {
+  return mixed(mixed(digest + 0x9e3779b97f4a7c15) ^ mixed(item.seq) ^ mixed(item.end_seq() + 1) ^ static_cast<uint64_t>(item.queued_ns)) | 1;
+}
+
 uint64_t chain_after(uint64_t chain, const storage::OutboxItem& item) {
-  auto mixed = [](uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  };
   if (item.kind == storage::EntryKind::lost) return mixed(item.last_seq + 0x9e3779b97f4a7c15) | 1;
   return mixed(mixed(chain + 0x9e3779b97f4a7c15) ^ mixed(item.seq) ^ static_cast<uint64_t>(item.queued_ns)) | 1;
 }
@@ -253,6 +260,7 @@ std::string encode(const Hello& message) {
     position.set_outbox_class(static_cast<uint32_t>(p.outbox_class));
     position.set_first_seq(p.first_seq);
     position.set_last_seq(p.last_seq);
+    position.set_kept_seq(p.kept_seq);
   }
   hello.set_backlog_bytes(message.backlog_bytes);
   for (size_t i = 0; i < std::min(message.models.size(), kModelsMax); ++i) hello.add_models(cut(message.models[i]));
@@ -315,6 +323,50 @@ std::string encode(const BatchReply& message) {
   return wrap(out);
 }
 
+std::string encode(const RangeAsk& message) {
+  wire::Message out;
+  wire::RangeAsk& ask = *out.mutable_range_ask();
+  ask.set_node(message.node);
+  ask.set_epoch(message.epoch);
+  ask.set_outbox_class(static_cast<uint32_t>(message.outbox_class));
+  ask.set_first_seq(message.first_seq);
+  ask.set_last_seq(message.last_seq);
+  return wrap(out);
+}
+
+std::string encode(const RangeReply& message) {
+  wire::Message out;
+  out.mutable_range_reply()->set_count(message.count);
+  out.mutable_range_reply()->set_digest(message.digest);
+  return wrap(out);
+}
+
+Result<RangeAsk> decode_range_ask(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_range_ask()) return wrong_body("a question about a range");
+  const wire::RangeAsk& body = in.range_ask();
+  RangeAsk ask;
+  SKERRY_TRY(check_node(body.node()));
+  SKERRY_TRY(check_epoch(body.epoch()));
+  SKERRY_ASSIGN(ask.outbox_class, check_class(body.outbox_class()));
+  SKERRY_TRY(check_seq(body.last_seq()));
+  if (body.first_seq() == 0 || body.first_seq() > body.last_seq() || body.last_seq() - body.first_seq() >= kRangeMax) {
+    return fail(Code::invalid, "a range from {} to {}: ask for 1 to {} numbers", body.first_seq(), body.last_seq(), kRangeMax);
+  }
+  ask.node = body.node();
+  ask.epoch = body.epoch();
+  ask.first_seq = body.first_seq();
+  ask.last_seq = body.last_seq();
+  return ask;
+}
+
+Result<RangeReply> decode_range_reply(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_range_reply()) return wrong_body("the answer about a range");
+  if (in.range_reply().count() > kRangeMax) return fail(Code::invalid, "{} entries in a range of at most {}", in.range_reply().count(), kRangeMax);
+  return RangeReply{in.range_reply().count(), in.range_reply().digest()};
+}
+
 Result<Hello> decode_hello(std::string_view bytes) {
   SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
   if (!in.has_hello()) return wrong_body("HELLO");
@@ -332,7 +384,10 @@ Result<Hello> decode_hello(std::string_view bytes) {
     if (p.first_seq() == 0 || p.first_seq() > p.last_seq() + 1) {
       return fail(Code::invalid, "class {} from {} to {} is not a range", storage::to_string(outbox_class), p.first_seq(), p.last_seq());
     }
-    hello.positions.push_back({outbox_class, p.first_seq(), p.last_seq()});
+    if (p.kept_seq() > p.first_seq()) {
+      return fail(Code::invalid, "class {} is kept from {} and waits from {}", storage::to_string(outbox_class), p.kept_seq(), p.first_seq());
+    }
+    hello.positions.push_back({outbox_class, p.first_seq(), p.last_seq(), p.kept_seq()});
   }
   hello.backlog_bytes = body.backlog_bytes();
   if (static_cast<size_t>(body.models_size()) > kModelsMax) {

@@ -32,6 +32,8 @@ struct ClassPosition {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   uint64_t first_seq = 1;   // oldest that the node still has waiting, or last_seq + 1
   uint64_t last_seq = 0;
+  uint64_t kept_seq = 0;    // oldest that it can still send, acknowledged or not; 0: first_seq
+  uint64_t oldest() const { return kept_seq == 0 ? first_seq : kept_seq; }
 };
 
 struct Hello {
@@ -86,6 +88,21 @@ struct BatchReply {
   Chain chain;              // at the watermark
 };
 
+// Asks the hub what it holds of a range, to find out where two histories part.
+struct RangeAsk {
+  std::string node;
+  uint64_t epoch = 0;
+  storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
+  uint64_t first_seq = 1, last_seq = 1;   // at most kRangeMax numbers
+};
+
+struct RangeReply {
+  uint64_t count = 0;       // entries, of kind `lost` too
+  uint64_t digest = 0;      // digest_after() over them, from kFirstChain
+};
+inline constexpr uint64_t kRangeMax = 65536;
+uint64_t digest_after(uint64_t digest, const storage::OutboxItem& item);
+
 // The chain over a history of entries: of the next one, from the one before. Never 0. An entry of kind `lost` begins anew, since what it
 // stands for is not known any more.
 inline constexpr uint64_t kFirstChain = 1;
@@ -95,6 +112,10 @@ std::string encode(const Hello& message);
 std::string encode(const HelloReply& message);
 std::string encode(const Batch& message);
 std::string encode(const BatchReply& message);
+std::string encode(const RangeAsk& message);
+std::string encode(const RangeReply& message);
+Result<RangeAsk> decode_range_ask(std::string_view bytes);
+Result<RangeReply> decode_range_reply(std::string_view bytes);
 Result<Hello> decode_hello(std::string_view bytes);
 Result<HelloReply> decode_hello_reply(std::string_view bytes);
 Result<Batch> decode_batch(std::string_view bytes);

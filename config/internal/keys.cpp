@@ -338,6 +338,7 @@ const Section<storage::StreamRule>& stream_section() {
 
 const Section<storage::OutboxRule>& outbox_section() {
   using R = storage::OutboxRule;
+  using storage::OnFull;
   using storage::OutboxClass;
   const std::vector<std::pair<std::string, OutboxClass>> classes = {
       {"alarm", OutboxClass::alarm},         {"label", OutboxClass::label},     {"model", OutboxClass::model},
@@ -346,7 +347,11 @@ const Section<storage::OutboxRule>& outbox_section() {
   static const Section<R> section{"storage.outbox", "Rules for what waits for the hub, per class. Without any, everything waits until the hub has it.", {
     choice<R>("class", AT(outbox_class), classes, "Which entries: records and predictions are telemetry."),
     duration<R>("ttl", AT(ttl), 0s, 24h * 36500, "What has waited this long is dropped: the hub is told how much, and the loss ledger has it; 0s: never."),
-    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes: beyond it the oldest is dropped; 0 B: no quota. Records stay in their stream."),
+    bytes<R>("quota", AT(quota_bytes), 0, 1024 * 1024 * GiB, "Of what waits, as payload bytes; 0 B: no quota."),
+    choice<R>("on_full", AT(on_full),
+              std::vector<std::pair<std::string, OnFull>>{{"reject", OnFull::reject}, {"drop_oldest", OnFull::drop_oldest}, {"drop_newest", OnFull::drop_newest}},
+              "What happens when the quota is full: what is new is refused with everything that came with it, the oldest is dropped and the hub told so, or "
+              "what is new does not go to the hub. What is lost stands in the loss ledger; records stay in their stream."),
   }};
   // clang-format on
   return section;

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "inference/compile/internal/equalize.h"
 #include "inference/compile/internal/ranges.h"
+#include "inference/compile/internal/rounding.h"
 #include "inference/compile/lower.h"
 #include "inference/graph/passes.h"
 #include "inference/plan/executor.h"
@@ -19,7 +21,8 @@ using graph::Node;
 using graph::Value;
 using graph::ValueId;
 
-constexpr int64_t kJudgedMax = 64;  // samples that sensitivities are measured on
+constexpr int64_t kJudgedMax = 64;      // samples that sensitivities are measured on
+constexpr uint64_t kStepPrice = 50'000;  // what a step costs besides its work, in multiplications
 
 bool is_weighted(const Node& node) { return std::holds_alternative<graph::Conv>(node.operation) || std::holds_alternative<graph::Linear>(node.operation); }
 ValueId input_of(const Node& node, size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNoValue; }
@@ -42,33 +45,53 @@ bool passes_integers(const Graph& graph, const Node& node) {
          std::holds_alternative<graph::Concat>(node.operation);
 }
 
+// What is known of a graph's values on real samples.
+struct Knowledge {
+  std::map<ValueId, Range> ranges;
+  std::map<size_t, Moments> moments;  // by node; empty: weights are rounded to the nearest
+};
+
+std::vector<int8_t> rounded_weights(const Graph& graph, size_t at, const std::vector<float>& real, const std::vector<float>& scale,
+                                    const Knowledge& known) {
+  const auto moments = known.moments.find(at);
+  if (moments != known.moments.end() && moments->second.rows > 0) {
+    const auto& grid = graph.value(graph.nodes[at].inputs[0]).quantization;
+    const double step = grid ? grid->scale[0] : 0.0;
+    return rounded(real, scale, moments->second, step * step / 12);
+  }
+  std::vector<int8_t> out(real.size());
+  const size_t each = real.size() / scale.size();
+  for (size_t i = 0; i < real.size(); ++i) out[i] = static_cast<int8_t>(std::clamp(std::lround(real[i] / scale[i / each]), -127L, 127L));
+  return out;
+}
+
 // Weights on a grid per output channel, and the bias moved by what their rounding shifts the outputs on average (Nagel et al. 2019).
-void quantize_weights(Graph& graph, Node& node, const std::map<ValueId, Range>& ranges) {
+void quantize_weights(Graph& graph, size_t at, const Knowledge& known) {
+  Node& node = graph.nodes[at];
   const Value old = graph.value(node.inputs[1]);
   const std::vector<float> real = graph::real_values(old);
   const auto channels = static_cast<size_t>(old.shape[0]), each = real.size() / channels;
   auto bytes = std::make_shared<std::vector<std::byte>>(real.size());
   graph::Quantization q;
-  std::vector<double> rounding(real.size());
   for (size_t c = 0; c < channels; ++c) {
     float top = 0;
     for (size_t i = 0; i < each; ++i) top = std::max(top, std::fabs(real[c * each + i]));
-    const float scale = top > 1e-30f ? top / 127 : 1.0f;
-    for (size_t i = c * each; i < (c + 1) * each; ++i) {
-      const long stored = std::clamp(std::lround(real[i] / scale), -127L, 127L);
-      (*bytes)[i] = static_cast<std::byte>(static_cast<int8_t>(stored));
-      rounding[i] = double{scale} * static_cast<double>(stored) - real[i];
-    }
-    q.scale.push_back(scale);
+    q.scale.push_back(top > 1e-30f ? top / 127 : 1.0f);
     q.zero_point.push_back(0);
+  }
+  const std::vector<int8_t> stored = rounded_weights(graph, at, real, q.scale, known);
+  std::vector<double> rounding(real.size());
+  for (size_t i = 0; i < real.size(); ++i) {
+    (*bytes)[i] = static_cast<std::byte>(stored[i]);
+    rounding[i] = double{q.scale[i / each]} * stored[i] - double{real[i]};
   }
   node.inputs[1] = graph.add_value({old.name, graph::ElementType::i8, old.shape, std::move(q), std::move(bytes)});
 
-  const auto seen = ranges.find(node.inputs[0]);
+  const auto seen = known.ranges.find(node.inputs[0]);
   const auto* conv = std::get_if<graph::Conv>(&node.operation);
   const size_t groups = conv ? static_cast<size_t>(conv->groups) : 1, per_group = static_cast<size_t>(old.shape[1]);
   const bool rows = !conv && graph.value(node.inputs[0]).shape.size() != 2;  // their means are not along the last dimension
-  if (seen == ranges.end() || rows || seen->second.channel_means.size() != per_group * groups) return;
+  if (seen == known.ranges.end() || rows || seen->second.channel_means.size() != per_group * groups) return;
   const std::vector<double>& means = seen->second.channel_means;
   std::vector<float> bias(channels);
   if (input_of(node, 2) != kNoValue) bias = graph::real_values(graph.value(node.inputs[2]));
@@ -101,8 +124,9 @@ std::vector<bool> wanted_values(const Graph& graph, const std::vector<bool>& int
   return wanted;
 }
 
-Graph annotated(const Graph& real, const std::vector<bool>& integer, const std::map<ValueId, Range>& ranges) {
+Graph annotated(const Graph& real, const std::vector<bool>& integer, const Knowledge& known) {
   Graph graph = real;
+  const std::map<ValueId, Range>& ranges = known.ranges;
   const std::vector<bool> wanted = wanted_values(graph, integer);
   auto put = [&](ValueId id, const Range& range) {
     if (wanted[id]) graph.value(id) = on_grid(graph.value(id), range);
@@ -129,7 +153,7 @@ Graph annotated(const Graph& real, const std::vector<bool>& integer, const std::
       graph.value(node.outputs[0]).type = x.type;
       graph.value(node.outputs[0]).quantization = x.quantization;
     }
-    if (is_weighted(node) && integer[i]) quantize_weights(graph, graph.nodes[i], ranges);
+    if (is_weighted(node) && integer[i]) quantize_weights(graph, i, known);
   }
   return graph;
 }
@@ -214,6 +238,9 @@ std::vector<Array> first(const std::vector<Array>& samples, size_t count) {
   return out;
 }
 
+constexpr double kStrengths[] = {0.25, 0.5, 0.75};  // of evening channels out: which is best differs between networks
+constexpr size_t kTried = 32;                        // samples for the choice
+
 class Compiler {
  public:
   Compiler(Graph graph, std::vector<Array> samples, const Options& options)
@@ -221,15 +248,17 @@ class Compiler {
 
   Result<Compiled> run() {
     count_ = std::min<int64_t>(samples_[0].shape[0], kJudgedMax);
-    SKERRY_ASSIGN(ranges_, measure_ranges(graph_, samples_));
     SKERRY_ASSIGN(plan::Plan real, lower(graph_));
     SKERRY_ASSIGN(expected_, answers(real, samples_, count_));
-    SKERRY_ASSIGN(std::vector<size_t> order, by_sensitivity());
     for (size_t i = 0; i < graph_.nodes.size(); ++i) integer_[i] = is_weighted(graph_.nodes[i]);
+    SKERRY_TRY(even_out());
+    SKERRY_ASSIGN(known_.ranges, measure_ranges(graph_, samples_));
+    SKERRY_ASSIGN(known_.moments, measure_moments(graph_, samples_));
+    SKERRY_ASSIGN(std::vector<size_t> order, by_price());
     Compiled out;
     size_t next = 0;
     for (;;) {
-      SKERRY_ASSIGN(out.plan, lower(annotated(graph_, integer_, ranges_)));
+      SKERRY_ASSIGN(out.plan, lower(annotated(graph_, integer_, known_)));
       SKERRY_ASSIGN(Outputs got, answers(out.plan, samples_, count_));
       out.error = relative_error(got, expected_);
       out.agreement = agreement_of(got, expected_, count_);
@@ -242,19 +271,52 @@ class Compiler {
   }
 
  private:
-  // Weighted nodes, the one that costs most as int8 first.
-  Result<std::vector<size_t>> by_sensitivity() {
+  // The network with its channels evened out as strongly as it answers best in integers, or as it was.
+  Status even_out() {
+    const std::vector<Array> few = first(samples_, kTried);
+    const int64_t count = few[0].shape[0];
+    SKERRY_ASSIGN(plan::Plan real, lower(graph_));
+    SKERRY_ASSIGN(const Outputs expected, answers(real, few, count));
+    Knowledge known;
+    auto error_of = [&](const Graph& graph) -> Result<double> {
+      SKERRY_ASSIGN(known.ranges, measure_ranges(graph, few));
+      SKERRY_ASSIGN(plan::Plan plan, lower(annotated(graph, integer_, known)));
+      SKERRY_ASSIGN(Outputs got, answers(std::move(plan), few, count));
+      return relative_error(got, expected);
+    };
+    SKERRY_ASSIGN(double least, error_of(graph_));
+    const std::map<ValueId, Range> as_it_was = known.ranges;
+    Graph best = graph_;
+    for (double strength : kStrengths) {
+      Graph tried = equalized(graph_, as_it_was, strength);
+      SKERRY_ASSIGN(double error, error_of(tried));
+      if (error < least) least = error, best = std::move(tried);
+    }
+    graph_ = std::move(best);
+    return {};
+  }
+
+  uint64_t multiplies(const Node& node) const {
+    graph::Shape out = graph_.value(node.outputs[0]).shape;
+    const graph::Shape& weights = graph_.value(node.inputs[1]).shape;
+    return static_cast<uint64_t>(graph::elements(weights) / weights[0] * graph::elements(out));
+  }
+
+  // Weighted nodes in the order in which they go back to fp32: those first that cost most as int8 for the time that they take.
+  Result<std::vector<size_t>> by_price() {
     std::vector<size_t> order;
+    std::map<size_t, double> price;
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       if (!is_weighted(graph_.nodes[i])) continue;
       std::vector<bool> alone(graph_.nodes.size());
       alone[i] = true;
-      SKERRY_ASSIGN(plan::Plan plan, lower(annotated(graph_, alone, ranges_)));
+      SKERRY_ASSIGN(plan::Plan plan, lower(annotated(graph_, alone, known_)));
       SKERRY_ASSIGN(Outputs got, answers(std::move(plan), samples_, count_));
       sensitivity_[i] = relative_error(got, expected_);
+      price[i] = sensitivity_[i] * sensitivity_[i] / static_cast<double>(multiplies(graph_.nodes[i]) + kStepPrice);
       order.push_back(i);
     }
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return sensitivity_[a] > sensitivity_[b]; });
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return price[a] > price[b]; });
     return order;
   }
 
@@ -269,11 +331,11 @@ class Compiler {
     return out;
   }
 
-  const Graph graph_;
+  Graph graph_;
   const std::vector<Array> samples_;
   const Options options_;
   std::vector<bool> integer_;  // by node
-  std::map<ValueId, Range> ranges_;
+  Knowledge known_;
   std::map<size_t, double> sensitivity_;
   Outputs expected_;
   int64_t count_ = 0;
@@ -314,6 +376,10 @@ Result<Compiled> compile(Graph graph, const std::vector<Array>& calibration, con
   free_batch(graph);
   SKERRY_TRY(graph::simplify(graph));
   Compiled out;
+  std::vector<std::string> recurrent;
+  for (const Node& node : graph.nodes) {
+    if (std::holds_alternative<graph::Recurrent>(node.operation)) recurrent.push_back(node.name);
+  }
   if (is_quantized(graph) || calibration.empty()) {
     out.quantized_by_source = is_quantized(graph);
     SKERRY_ASSIGN(out.plan, lower(graph));
@@ -322,6 +388,7 @@ Result<Compiled> compile(Graph graph, const std::vector<Array>& calibration, con
     SKERRY_TRY(check_calibration(graph, calibration));
     SKERRY_ASSIGN(out, Compiler(std::move(graph), first(calibration, options.samples_max), options).run());
   }
+  out.recurrent = std::move(recurrent);
   count_multiplies(out);
   return out;
 }

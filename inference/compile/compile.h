@@ -29,6 +29,7 @@ struct LayerReport {
 struct Compiled {
   plan::Plan plan;
   std::vector<LayerReport> layers;   // convolutions and linear layers
+  std::vector<std::string> recurrent;  // GRU and LSTM: in fp32, because their state would be rounded anew at every step
   bool quantized_by_source = false;  // then error says nothing: there is no fp32 original
   double error = 0;                  // relative L2 of the outputs to the fp32 model's
   double agreement = 1;              // share of samples whose largest output is the same

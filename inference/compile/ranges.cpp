@@ -18,7 +18,7 @@ constexpr float kOneSided = 4.0f;          // one side this many times the other
 
 struct Seen {
   float low = std::numeric_limits<float>::infinity(), high = -std::numeric_limits<float>::infinity();
-  std::vector<double> sums, bins;
+  std::vector<double> sums, tops, bins;
   double count = 0;  // per channel
 };
 
@@ -45,7 +45,12 @@ void look(Seen& seen, const Array& array) {
   size_t inner = 1;
   for (size_t i = axis + 1; i < array.shape.size(); ++i) inner *= static_cast<size_t>(array.shape[i]);
   seen.sums.resize(channels);
-  for (size_t i = 0; i < array.data.size(); ++i) seen.sums[i / inner % channels] += array.data[i];
+  seen.tops.resize(channels);
+  for (size_t i = 0; i < array.data.size(); ++i) {
+    const size_t c = i / inner % channels;
+    seen.sums[c] += array.data[i];
+    seen.tops[c] = std::max(seen.tops[c], std::fabs(double{array.data[i]}));
+  }
   seen.count += static_cast<double>(array.data.size() / channels);
 }
 
@@ -127,7 +132,7 @@ double entropy_top(const Magnitudes& m, size_t levels) {
 }  // namespace
 
 Range best_range(float low, float high, const std::vector<double>& counts) {
-  if (!(high > low) || counts.empty()) return {std::min(low, 0.0f), std::max(high, 0.0f), {}};
+  if (!(high > low) || counts.empty()) return {std::min(low, 0.0f), std::max(high, 0.0f), {}, {}};
   const Magnitudes m = magnitudes(low, high, counts);
   const bool both = low < 0 && high > 0;
   const double levels = both ? kLevels / 2 : kLevels;
@@ -137,7 +142,7 @@ Range best_range(float low, float high, const std::vector<double>& counts) {
     if (top > 0 && loss(m, top, levels) < loss(m, best, levels)) best = top;
   }
   const auto top = static_cast<float>(best);
-  return {std::min(0.0f, std::max(low, -top)), std::max(0.0f, std::min(high, top)), {}};
+  return {std::min(0.0f, std::max(low, -top)), std::max(0.0f, std::min(high, top)), {}, {}};
 }
 
 graph::Value on_grid(graph::Value value, const Range& range) {
@@ -179,6 +184,7 @@ Result<std::map<ValueId, Range>> measure_ranges(const graph::Graph& graph, const
   for (auto& [id, s] : seen) {
     Range range = s.low <= s.high ? best_range(s.low, s.high, s.bins) : Range{};
     for (double sum : s.sums) range.channel_means.push_back(sum / std::max(s.count, 1.0));
+    range.channel_tops = std::move(s.tops);
     out[id] = std::move(range);
   }
   return out;

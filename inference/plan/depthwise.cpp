@@ -6,6 +6,7 @@
 #include "inference/plan/internal/fold.h"
 #include "inference/plan/internal/geometry.h"
 #include "inference/plan/internal/kernels.h"
+#include "inference/plan/internal/onednn.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,8 +42,8 @@ struct Depthwise {
 int64_t place_of(int64_t q, int64_t dword) { return dword / 4 * 16 + q * 4 + dword % 4; }
 
 bool here() {
-  static const bool there = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                            __builtin_cpu_supports("avx512vnni");
+  static const bool there = uses_vnni() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
   return there;
 }
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kPreparedMax = 16;  // batch sizes of one plan
 constexpr size_t kIdleContextsMax = 16;
+constexpr size_t kNearBytes = 512 << 10;  // of a context that stays in the second-level cache: more samples at once only get slower
 
 struct AlignedDelete {
   void operator()(std::byte* at) const { ::operator delete(at, std::align_val_t{kDataAlignment}); }
@@ -52,6 +53,7 @@ struct Executor::Prepared {
   std::vector<Slot> slots;
   Arena arena;
   size_t scratch_at = 0, bytes = 0;
+  std::vector<size_t> output_bytes;  // per output of the plan
   std::mutex mutex;  // guards idle
   std::vector<std::unique_ptr<Context>> idle;
 };
@@ -67,16 +69,22 @@ struct Executor::State {
   Library library;
   std::mutex mutex;  // guards the table and the library; Prepared ones stay where they are
   std::map<int64_t, std::unique_ptr<Prepared>> by_batch;
+  int64_t part_max = 1;  // samples that are answered in one go
 };
 
 Executor::Executor(Plan plan, const ExecutorOptions& options)
-    : plan_(std::move(plan)), options_(options), splits_(batch_is_outermost(plan_)), state_(std::make_unique<State>()) {}
+    : plan_(std::move(plan)), options_(options), splits_(batch_is_outermost(plan_)), state_(std::make_unique<State>()) {
+  for (uint32_t id : plan_.inputs) input_elements_.push_back(elements(plan_.dims(id, 1)));
+  for (uint32_t id : plan_.outputs) output_elements_.push_back(elements(plan_.dims(id, 1)));
+}
 Executor::~Executor() = default;
 
 Result<std::shared_ptr<const Executor>> Executor::make(Plan plan, const ExecutorOptions& options) {
   std::shared_ptr<Executor> executor(new Executor(std::move(plan), options));
   SKERRY_ASSIGN(Prepared * one, executor->prepared(1));
   SKERRY_ASSIGN(std::unique_ptr<Context> context, executor->take_context(*one));
+  const size_t bytes = std::max<size_t>(one->bytes, 1);
+  for (int64_t& part = executor->state_->part_max; part < kBatchMax && static_cast<size_t>(2 * part) * bytes <= kNearBytes;) part *= 2;
   one->idle.push_back(std::move(context));
   return std::shared_ptr<const Executor>(std::move(executor));
 }
@@ -108,6 +116,7 @@ Result<std::unique_ptr<Executor::Prepared>> Executor::prepare(int64_t batch) con
     scratch = std::max(scratch, slot.kernel.scratch_bytes);
     out->slots.push_back(std::move(slot));
   }
+  for (uint32_t id : plan_.outputs) out->output_bytes.push_back(static_cast<size_t>(elements(plan_.dims(id, batch))) * sizeof(float));
   out->scratch_at = out->arena.bytes;
   out->bytes = out->arena.bytes + scratch;
   if (out->bytes > kArenaBytesMax) {
@@ -184,7 +193,7 @@ Status Executor::run_in(const Prepared& prepared, Context& context, const float*
     else if (!context.calls[i]->run()) return fail(Code::internal, "step '{}' failed in oneDNN", plan_.steps[slot.step].name);
   }
   for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-    std::memcpy(outputs[i], context.at[plan_.outputs[i]], static_cast<size_t>(elements(plan_.dims(plan_.outputs[i], prepared.batch))) * sizeof(float));
+    std::memcpy(outputs[i], context.at[plan_.outputs[i]], prepared.output_bytes[i]);
   }
   return {};
 }
@@ -209,7 +218,7 @@ Status Executor::run(int64_t batch, const float* const* inputs, float* const* ou
   std::copy_n(inputs, plan_.inputs.size(), from.begin());
   std::copy_n(outputs, plan_.outputs.size(), to.begin());
   while (batch > 0) {
-    int64_t part = kBatchMax;
+    int64_t part = state_->part_max;
     while (part > batch) part /= 2;
     SKERRY_TRY(run_prepared(part, from.data(), to.data()));
     for (size_t i = 0; i < plan_.inputs.size(); ++i) from[i] += part * input_elements(i);

@@ -1,7 +1,8 @@
 // A plan made ready for this machine: kernels and primitives per batch size, memory planned ahead, weights packed once.
 // Batches are answered in powers of two up to kBatchMax, each size prepared when it first comes; a plan whose batch is not everywhere the
 // outermost dimension is prepared for the very sizes that come.
-// Threads: run() from any number; each has a context of its own, kept for the next. Nothing is allocated once the contexts are there.
+// Threads: run() from any number; each has a context of its own, kept for the next. Nothing is allocated here once the contexts are there;
+// oneDNN makes a table of its arguments at each call.
 // Owns: the plan, packed weights, contexts.
 // On failure: unavailable when the library can't do a step on this machine, exhausted for memory, internal when a step fails.
 #pragma once
@@ -43,8 +44,8 @@ class Executor {
   Status run(int64_t batch, const float* const* inputs, float* const* outputs) const;
 
   // Elements of one sample.
-  int64_t input_elements(size_t i) const { return elements(plan_.dims(plan_.inputs[i], 1)); }
-  int64_t output_elements(size_t i) const { return elements(plan_.dims(plan_.outputs[i], 1)); }
+  int64_t input_elements(size_t i) const { return input_elements_[i]; }
+  int64_t output_elements(size_t i) const { return output_elements_[i]; }
   std::vector<StepReport> report() const;
   uint64_t arena_bytes(int64_t batch) const;  // of one context, 0 when that size was not needed yet
   // Median nanoseconds of each step at batch 1, in the order of the plan: for people who look for time.
@@ -65,6 +66,7 @@ class Executor {
 
   const Plan plan_;
   const ExecutorOptions options_;
+  std::vector<int64_t> input_elements_, output_elements_;
   bool splits_ = false;  // the batch is the outermost dimension of all inputs and outputs
   const std::unique_ptr<State> state_;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <type_traits>
 
 #include "inference/plan/internal/fold.h"
 #include "inference/plan/internal/geometry.h"
@@ -51,6 +52,26 @@ void append_bounds(dnnl::post_ops& ops, const Folded& folded) {
                      std::min(folded.high, std::numeric_limits<float>::max()));
 }
 
+// Without VNNI two products are added in 16 bits, which are too few for the largest bytes: the library then answers something else. With
+// weights of seven bits they always fit. For signed inputs it halves the weights itself.
+bool halves_weights(const Plan& plan, const Step& step) { return plan.tensors[step.inputs[0]].type == Type::u8 && !uses_vnni(); }
+
+int8_t halved(int8_t weight) { return static_cast<int8_t>(std::lrint(weight / 2.0)); }
+
+// The library's sums are then of other weights: what was folded of the input's zero point, and the factor.
+void fold_halved(const Plan& plan, const Step& step, Folded& folded) {
+  const Dims shape = plan.dims(step.inputs[1], 1);
+  const size_t each = static_cast<size_t>(elements(shape)) / folded.factor.size();
+  const auto* w = plan.constant<int8_t>(step.inputs[1]);
+  const int32_t zero = folded.padding_zero != 0 ? 0 : plan.tensors[step.inputs[0]].zero_point;
+  for (size_t c = 0; c < folded.factor.size(); ++c) {
+    int64_t lost = 0;
+    for (size_t i = c * each; i < (c + 1) * each; ++i) lost += w[i] - 2 * halved(w[i]);
+    folded.offset[c] += folded.factor[c] * static_cast<float>(lost * zero);
+    folded.factor[c] *= 2;
+  }
+}
+
 struct Attributes {
   dnnl::primitive_attr attributes;
   std::vector<float> bias;  // empty: none
@@ -69,7 +90,8 @@ Attributes attributes_of(const Plan& plan, const Step& step) {
       out.bias.assign(bias, bias + plan.tensors[step.inputs[1]].shape[0]);
     }
   } else {
-    const Folded folded = fold(plan, step);
+    Folded folded = fold(plan, step);
+    if (halves_weights(plan, step)) fold_halved(plan, step, folded);
     // The library scales after it added the bias.
     for (size_t c = 0; c < folded.factor.size(); ++c) out.bias.push_back(folded.offset[c] / folded.factor[c]);
     if (std::all_of(out.bias.begin(), out.bias.end(), [](float b) { return b == 0; })) out.bias.clear();
@@ -163,6 +185,9 @@ struct Library::Impl {
     auto pack = [&](auto* values) {
       using T = std::remove_const_t<std::remove_pointer_t<decltype(values)>>;
       std::vector<T> ordered = shape.size() == 4 ? channels_first(values, shape) : std::vector<T>(values, values + elements(shape));
+      if constexpr (std::is_same_v<T, int8_t>) {
+        if (halves_weights(plan, step)) std::transform(ordered.begin(), ordered.end(), ordered.begin(), halved);
+      }
       memory from({dims, type_of(tensor.type), plain}, engine, ordered.data());
       dnnl::primitive_attr attributes;
       if (tensor.type == Type::i8) attributes.set_output_scales(0, {1.0f});
@@ -249,6 +274,11 @@ std::string instruction_set() {
     case dnnl::cpu_isa::avx512_core_amx: return "avx512_core_amx";
     default: return "generic";
   }
+}
+
+bool uses_vnni() {
+  static const std::string level = instruction_set();
+  return level == "avx512_core_vnni" || level == "avx512_core_bf16" || level == "avx512_core_amx";
 }
 
 namespace {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "inference/plan/internal/onednn.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -13,8 +15,8 @@ namespace {
 #define SKERRY_VBMI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi")))
 
 bool has_vbmi() {
-  static const bool there = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                            __builtin_cpu_supports("avx512vbmi");
+  static const bool there = uses_vnni() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi");
   return there;
 }
 

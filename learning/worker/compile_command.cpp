@@ -29,8 +29,8 @@ Makes an int8 plan of a model, for the plan runtime that skerryd serves with, an
                  NAME.f32: little-endian floats, sample after sample, as the model takes them. A package is calibrated with its own
                  reference.examples when it has them. Without any, the plan stays fp32, or int8 as far as the file is quantized already:
                  scales of a quantized ONNX or TensorFlow Lite file are kept
-  --error-max    what int8 may change of the outputs, as relative L2 over the calibration. Layers that cost too much stay fp32, the most
-                 sensitive first
+  --error-max    what int8 may change of the outputs, as relative L2 over the calibration. Beyond it layers go back to fp32, those first that
+                 cost the outputs most for the time that they take
   --shape        of one sample, for .pt files alone: TorchScript does not say it
   --json         the report as JSON
 
@@ -158,6 +158,7 @@ std::string as_json(const Compiled& compiled, const Command& command, size_t byt
                                 {"quantized_by_source", compiled.quantized_by_source}, {"calibration_samples", compiled.samples}};
   if (compiled.samples > 0) out["relative_error"] = compiled.error, out["same_top_class"] = compiled.agreement;
   out["layers"] = std::move(layers);
+  if (!compiled.recurrent.empty()) out["recurrent_in_fp32"] = compiled.recurrent;
   return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -166,6 +167,9 @@ std::string as_text(const Compiled& compiled, const Command& command, size_t byt
   for (const LayerReport& layer : compiled.layers) {
     const std::string sensitivity = layer.sensitivity >= 0 ? fmt::format("{:.5f}", layer.sensitivity) : "-";
     out += fmt::format("{:<6} {:>11} {:>12} {:>12}  {} {}\n", layer.precision, sensitivity, layer.multiplies, layer.weight_bytes, layer.operation, layer.name);
+  }
+  for (const std::string& name : compiled.recurrent) {
+    out += fmt::format("fp32   recurrent {}: in integers its state would be rounded anew at every step\n", name);
   }
   if (compiled.samples > 0) {
     out += fmt::format("outputs differ from fp32 by {:.4f} (relative L2 over {} samples); the largest is the same in {:.1f} %\n", compiled.error,

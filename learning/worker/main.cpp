@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "learning/worker/compile_command.h"
+#include "learning/worker/refine_command.h"
 #include "learning/worker/run.h"
 
 namespace {
@@ -21,6 +22,8 @@ constexpr const char* kHelp = R"(skerry-worker - trains, quantizes and judges on
   skerry-worker run FOLDER     do the job in FOLDER; its result appears as FOLDER/result
   skerry-worker check FOLDER   verify that parent + delta gives the candidate bit for bit
   skerry-worker compile SOURCE an int8 plan from a package, .onnx, .tflite or .pt; compile --help explains
+  skerry-worker prune PACKAGE  a package with fewer channels or weights; prune --help explains
+  skerry-worker distill TEACHER STUDENT  a small model that answers as a large one; distill --help explains
   skerry-worker --version
 
 A job folder is written by skerryd, and can be read and repeated by hand:
@@ -64,8 +67,18 @@ int work(const std::string& verb, const std::filesystem::path& folder) {
   return 0;
 }
 
-int compile(const std::vector<std::string>& words) {
-  skerry::Result<std::string> report_text = skerry::learning::worker::compile_command(words);
+using Verb = skerry::Result<std::string> (*)(const std::vector<std::string>& words);
+
+// The commands that take words of their own.
+Verb verb_of(const std::string& name) {
+  if (name == "compile") return skerry::learning::worker::compile_command;
+  if (name == "prune") return skerry::learning::worker::prune_command;
+  if (name == "distill") return skerry::learning::worker::distill_command;
+  return nullptr;
+}
+
+int run_verb(Verb verb, const std::vector<std::string>& words) {
+  skerry::Result<std::string> report_text = verb(words);
   if (!report_text.ok()) return report(report_text.error());
   std::fputs(report_text->c_str(), stdout);
   return 0;
@@ -92,18 +105,18 @@ int main(int argc, char** argv) {
     std::printf("skerry-worker %s\n", SKERRY_VERSION);
     return 0;
   }
-  const bool compiles = !words.empty() && words[0] == "compile";
-  if (!compiles && (words.size() != 2 || (words[0] != "run" && words[0] != "check"))) {
-    std::fputs("skerry-worker: say 'run FOLDER', 'check FOLDER' or 'compile SOURCE'; --help explains\n", stderr);
+  const Verb verb = words.empty() ? nullptr : verb_of(words[0]);
+  if (verb == nullptr && (words.size() != 2 || (words[0] != "run" && words[0] != "check"))) {
+    std::fputs("skerry-worker: say 'run FOLDER', 'check FOLDER', 'compile SOURCE', 'prune PACKAGE' or 'distill TEACHER STUDENT'; --help explains\n", stderr);
     return 2;
   }
-  if (compiles && words.size() == 2 && words[1] == "--help") {
+  if (words[0] == "compile" && words.size() == 2 && words[1] == "--help") {
     std::fputs(skerry::learning::worker::kCompileHelp, stdout);
     return 0;
   }
   settle_thread_pools(argv);
   try {
-    return compiles ? compile({words.begin() + 1, words.end()}) : work(words[0], words[1]);
+    return verb ? run_verb(verb, {words.begin() + 1, words.end()}) : work(words[0], words[1]);
   } catch (const std::bad_alloc&) {
     std::fputs("skerry-worker: out of memory; raise learning.job_memory, or keep fewer examples\n", stderr);
     return 4;

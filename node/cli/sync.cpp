@@ -1,4 +1,6 @@
 // skerry sync: what goes to the hub, why not, and the policy that says so.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -15,6 +17,25 @@ using nlohmann::json;
 
 constexpr size_t kPolicyBytesMax = 1 << 20;
 
+// "over wwan0: lte says ModemManager, registered: home, RSRP -101 dBm, SNR 7 dB, metered says NetworkManager". Empty when only the kernel is known.
+std::string link_text(const json& b) {
+  std::vector<std::string> parts;
+  auto add = [&](std::string said, const char* from) { parts.push_back(std::move(said) + " says " + b.value(from, "")); };
+  if (b.value("technology_from", "kernel") != "kernel" && !b.value("technology_from", "").empty()) add(b.value("technology", ""), "technology_from");
+  if (!b.value("registration", "").empty()) {
+    parts.push_back("registered: " + b.value("registration", "") + (b.value("operator", "").empty() ? "" : " with " + b.value("operator", "")));
+  }
+  if (!b.value("apn", "").empty()) parts.push_back("APN " + b.value("apn", ""));
+  for (auto [key, name, unit] : {std::tuple{"rsrp_dbm", "RSRP", "dBm"}, {"rsrq_db", "RSRQ", "dB"}, {"snr_db", "SNR", "dB"}}) {
+    if (b.value(key, json()).is_number()) parts.push_back(fmt::format("{} {:g} {}", name, b.at(key).get<double>(), unit));
+  }
+  if (b.value("metered", json()).is_boolean()) add(b.at("metered").get<bool>() ? "metered" : "not metered", "metered_from");
+  if (b.value("roaming", json()) == json(true)) parts.push_back("roaming");
+  if (!b.value("connectivity", "").empty()) parts.push_back("connectivity: " + b.value("connectivity", ""));
+  if (parts.empty()) return {};
+  return fmt::format("over {}: {}", b.value("device", ""), fmt::join(parts, ", "));
+}
+
 void print_bearers(const json& s) {
   for (const json& b : s.value("bearers", json::array())) {
     const json month = b.value("month", json::object());
@@ -22,6 +43,7 @@ void print_bearers(const json& s) {
     print_line(fmt::format("bearer  {}: {}{}, {} this month{}, {:.0f} kB/s, cost {:.2f}", text(b.at("name")), b.value("online", false) ? "online" : "offline",
                            text(b.at("technology")) == "unknown" ? "" : ", " + text(b.at("technology")), format_bytes(month.value("bytes", uint64_t{0})),
                            budget == 0 ? "" : " of " + format_bytes(budget), b.value("goodput_bytes_per_second", 0.0) / 1e3, b.value("cost", 0.0)));
+    if (const std::string link = link_text(b); !link.empty()) print_line("        " + link);
     const json purposes = b.value("purposes", json::object());  // items() refers to it
     for (const auto& [purpose, bytes] : purposes.items()) {
       print_line(fmt::format("        {:<12}{} up, {} down in {} exchanges", purpose, format_bytes(bytes.value("sent", uint64_t{0})),

@@ -58,7 +58,6 @@ inline constexpr const char* kQueryParameters[] = {"series", "name",   "from",  
 inline constexpr size_t kSmallBodyBytesMax = 1 << 20;
 inline constexpr size_t kJsonDepthMax = 32;
 inline constexpr const char* kSoftware = "skerry 0.1.0";
-inline constexpr const char* kPlatform = "pytorch_torchscript";
 
 // A small body as JSON, which must be an object. Bounded in size and depth. Error: invalid, naming the place where known.
 Result<nlohmann::json> parse_object(std::string_view body);

@@ -148,8 +148,8 @@ Result<std::unique_ptr<Database>> Database::open(const Options& options) {
     return fail(code, "cannot make the folder of the store {}: {}", options.path.string(), made.message());
   }
   out->options_ = options;
-  out->env_ = rocksdb::NewCompositeEnv(
-      with_final_errors(with_counter(options.file_system ? options.file_system : rocksdb::FileSystem::Default(), out->written_bytes_), out->log_failure_));
+  auto files = with_counter(options.file_system ? options.file_system : rocksdb::FileSystem::Default(), out->written_bytes_);
+  out->env_ = std::make_unique<WakingEnv>(with_final_errors(with_log_files(std::move(files), out->logs_)));
   SKERRY_TRY(refuse_lost_manifest(options.path, out->env_.get()));
   const rocksdb::Status status = out->open_rocks(Compaction::on);
   if (!status.ok()) return open_error(options.path, status);
@@ -196,7 +196,7 @@ Status Database::probe() const {
 Status Database::reopen(Compaction compaction) {
   close();
   listener_->forget();
-  log_failure_->forget();
+  logs_->forget();
   const rocksdb::Status status = open_rocks(compaction);
   if (status.ok()) return {};
   open_for_reading();
@@ -207,9 +207,11 @@ void Database::close() {
   if (!db_) return;
   for (rocksdb::ColumnFamilyHandle* handle : families_) db_->DestroyColumnFamilyHandle(handle);
   families_.clear();
+  env_->wake();
   rocksdb::CancelAllBackgroundWork(db_.get(), true);
   db_->Close();
   db_.reset();
+  env_->sleep();
   nothing_.reset();
 }
 

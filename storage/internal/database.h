@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "storage/internal/final_errors.h"
+#include "storage/internal/log_files.h"
 #include "storage/internal/store_format.h"
+#include "storage/internal/waking_env.h"
 #include "storage/options.h"
 
 namespace skerry::storage::internal {
@@ -48,8 +49,10 @@ class Database {
   Error error(const rocksdb::Status& status, const char* doing) const;
   // The last failure of a flush or compaction, which no caller of ours has seen.
   std::optional<rocksdb::Status> background_error() const { return listener_->error(); }
-  // The first failure of the log since it was opened: it is not trusted any more, and must not be synced.
-  std::optional<rocksdb::Status> log_failure() const { return log_failure_->first(); }
+  // The first failure of the log since it was opened: it is not trusted any more.
+  std::optional<rocksdb::Status> log_failure() const { return logs_->failure(); }
+  // Everything that was written is on the disk then.
+  rocksdb::Status sync_log() const { return logs_->sync(); }
   uint64_t disk_bytes() const;
   uint64_t written_bytes() const { return *written_bytes_; }  // to files, since this object was made
 
@@ -85,10 +88,11 @@ class Database {
 
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();
   const std::shared_ptr<std::atomic<uint64_t>> written_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
-  const std::shared_ptr<LogFailure> log_failure_ = std::make_shared<LogFailure>();
+  const std::shared_ptr<LogFiles> logs_ = std::make_shared<LogFiles>();
   Options options_;
   std::filesystem::path path_;
-  std::unique_ptr<rocksdb::Env> env_, nothing_;
+  std::unique_ptr<WakingEnv> env_;
+  std::unique_ptr<rocksdb::Env> nothing_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
 };

@@ -51,42 +51,11 @@ class Manifest final : public rocksdb::FSWritableFileOwnerWrapper {
   }
 };
 
-class Log final : public rocksdb::FSWritableFileOwnerWrapper {
- public:
-  Log(std::unique_ptr<rocksdb::FSWritableFile> target, std::shared_ptr<LogFailure> failure)
-      : FSWritableFileOwnerWrapper(std::move(target)), failure_(std::move(failure)) {}
-
-  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, IODebugContext* debug) override {
-    return noted(FSWritableFileOwnerWrapper::Append(data, options, debug));
-  }
-  IOStatus Append(const rocksdb::Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& info,
-                  IODebugContext* debug) override {
-    return noted(FSWritableFileOwnerWrapper::Append(data, options, info, debug));
-  }
-  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    (void)noted(FSWritableFileOwnerWrapper::Sync(options, debug));
-    return IOStatus::OK();
-  }
-  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    (void)noted(FSWritableFileOwnerWrapper::Fsync(options, debug));
-    return IOStatus::OK();
-  }
-
- private:
-  IOStatus noted(IOStatus status) const {
-    if (!status.ok()) failure_->note(status);
-    return status;
-  }
-  const std::shared_ptr<LogFailure> failure_;
-};
-
-bool is_log(std::string_view path) { return path.ends_with(".log"); }
 bool is_manifest(std::string_view path) { return path.substr(path.rfind('/') + 1).starts_with("MANIFEST-"); }
 
 class FileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  FileSystem(std::shared_ptr<rocksdb::FileSystem> target, std::shared_ptr<LogFailure> log_failure)
-      : FileSystemWrapper(std::move(target)), log_failure_(std::move(log_failure)) {}
+  explicit FileSystem(std::shared_ptr<rocksdb::FileSystem> target) : FileSystemWrapper(std::move(target)) {}
   static const char* kClassName() { return "FinalErrors"; }
   const char* Name() const override { return kClassName(); }
 
@@ -101,20 +70,16 @@ class FileSystem final : public rocksdb::FileSystemWrapper {
   IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options, std::unique_ptr<rocksdb::FSWritableFile>* file,
                            IODebugContext* debug) override {
     IOStatus status = FileSystemWrapper::NewWritableFile(path, options, file, debug);
-    if (status.ok() && is_log(path)) *file = std::make_unique<Log>(std::move(*file), log_failure_);
     if (!is_manifest(path)) return status;
     if (status.ok()) *file = std::make_unique<Manifest>(std::move(*file));
     return made_final(status);
   }
-
- private:
-  const std::shared_ptr<LogFailure> log_failure_;
 };
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> with_final_errors(std::shared_ptr<rocksdb::FileSystem> target, std::shared_ptr<LogFailure> log_failure) {
-  return std::make_shared<FileSystem>(std::move(target), std::move(log_failure));
+std::shared_ptr<rocksdb::FileSystem> with_final_errors(std::shared_ptr<rocksdb::FileSystem> target) {
+  return std::make_shared<FileSystem>(std::move(target));
 }
 
 }  // namespace skerry::storage::internal

@@ -103,7 +103,9 @@ class StoreImpl final : public Store {
   Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
 
   // Without any lock:
-  Status mend();    // clears trouble when that is due, else says what it is
+  enum class Mend : uint8_t { when_due, at_once };
+  Status mend(Mend when = Mend::when_due);  // clears trouble, else says what it is
+  Status seal_all();
   Status reopen();
   Status load();    // what is kept in memory, from the database
 

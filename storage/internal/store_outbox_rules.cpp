@@ -1,5 +1,5 @@
 // What waits longer, or takes more room, than its class allows is dropped from the oldest on, counted in the loss ledger, and told to
-// the hub as lost.
+// the hub as lost. Rules that refuse or drop what is new are kept where it would be queued (transaction.cpp).
 #include <algorithm>
 
 #include "storage/internal/store_impl.h"
@@ -41,6 +41,7 @@ void StoreImpl::tend_outbox() {
 Status StoreImpl::drop_waiting(const OutboxRule& rule) {
   if (rule.ttl <= Duration::zero() && rule.quota_bytes == 0) return {};
   const OutboxClass c = rule.outbox_class;
+  const bool drops_oldest = rule.on_full != OnFull::reject && rule.on_full != OnFull::drop_newest;
   uint64_t from = 0, bytes_from = 0;
   ClassState s;
   {
@@ -65,7 +66,7 @@ Status StoreImpl::drop_waiting(const OutboxRule& rule) {
       row->bytes_before = bytes;
     }
     const bool expired = row->queued_ns <= old_ns && row->queued_ns >= kClockPlausibleNs;
-    const bool over = rule.quota_bytes > 0 && s.queued_bytes > rule.quota_bytes + row->bytes_before;
+    const bool over = drops_oldest && rule.quota_bytes > 0 && s.queued_bytes > rule.quota_bytes + row->bytes_before;
     if (!expired && !over) break;
     dropping.add(seq, expired ? LossReason::expired : LossReason::quota, *row, c, now_ns);
     bytes = row->bytes_before + row->bytes;

@@ -32,11 +32,11 @@ Status StoreImpl::healthy() {
   return trouble_ ? Status(*trouble_) : Status();
 }
 
-Status StoreImpl::mend() {
+Status StoreImpl::mend(Mend when) {
   {
     std::lock_guard lock(trouble_mutex_);
     if (!trouble_) return {};
-    if (clock_.steady() < repair_due_) return *trouble_;
+    if (when == Mend::when_due && clock_.steady() < repair_due_) return *trouble_;
   }
   return reopen();
 }
@@ -210,13 +210,22 @@ Status StoreImpl::write_sealed(rocksdb::WriteBatch& batch, const std::vector<std
   return status.ok() ? Status() : note_trouble(db_->error(status, "write chunks"));
 }
 
-Status StoreImpl::seal() {
-  SKERRY_TRY(mend());
+Status StoreImpl::seal_all() {
   std::shared_lock use(open_mutex_);
   std::lock_guard lock(upkeep_mutex_);
   while (!unsurveyed_.empty()) SKERRY_TRY(survey());
   auto freed = seal_heads(SealWhat::everything);
   return freed.ok() ? Status() : freed.error();
+}
+
+// A merge of tables that met an error of the disk may say so much later, in the middle of sealing, when the disk is long well again. So
+// what sealing meets is mended at once, and it begins again.
+Status StoreImpl::seal() {
+  SKERRY_TRY(mend());
+  const Status first = seal_all();
+  if (first.ok() || !trouble()) return first;
+  SKERRY_TRY(mend(Mend::at_once));
+  return seal_all();
 }
 
 // Errors are in trouble() when they concern writing; one that only this piece of work met is met again, or not.

@@ -52,7 +52,30 @@ Result<std::string> Transaction::get(Family f, const std::string& key) {
   return value;
 }
 
-void Transaction::queue(OutboxClass c, OutboxRow row) {
+// False: the rule of the class drops what is new, and that was noted. Error: exhausted.
+Result<bool> Transaction::may_wait(OutboxClass c, const OutboxRow& row) {
+  const OutboxRule* rule = outbox_rule_of(options_, c);
+  if (rule == nullptr || rule->quota_bytes == 0 || (rule->on_full != OnFull::reject && rule->on_full != OnFull::drop_newest)) return true;
+  const ClassState& s = classes_[static_cast<size_t>(c)];
+  const uint64_t waiting = s.queued_bytes - std::min(s.queued_bytes, std::max(s.acked_bytes, state_.dropped_of(c).upto_bytes));
+  if (waiting == 0 || waiting + row.bytes <= rule->quota_bytes) return true;
+  if (rule->on_full == OnFull::reject) {
+    return fail(Code::exhausted,
+                "no room in the outbox for {} of {}: {} of {} bytes of class {} wait for the hub, and its rule rejects what is new: connect, raise the "
+                "quota, or choose on_full = \"drop_oldest\"",
+                to_string(row.kind), row.subject, waiting, rule->quota_bytes, to_string(c));
+  }
+  Loss& loss = dropped_.try_emplace(loss_id(c), Loss{"", LossReason::full, {now_ns_, now_ns_ + 1}, 0, 0, 0, now_ns_, c, 0}).first->second;
+  loss.range = {std::min(loss.range.from_ns, now_ns_), std::max(loss.range.to_ns, now_ns_ + 1)};
+  loss.records += row.records;
+  loss.unsent += row.records;
+  ++loss.entries;
+  return false;
+}
+
+Status Transaction::queue(OutboxClass c, OutboxRow row) {
+  SKERRY_ASSIGN(const bool waits, may_wait(c, row));
+  if (!waits) return {};
   ClassState& s = classes_[static_cast<size_t>(c)];
   class_changed_[static_cast<size_t>(c)] = true;
   row.queued_ns = now_ns_;
@@ -60,6 +83,7 @@ void Transaction::queue(OutboxClass c, OutboxRow row) {
   s.queued_bytes += row.bytes;
   if (s.last_seq == std::max(s.acked_seq, state_.dropped_of(c).upto_seq)) s.oldest_ns = now_ns_;
   put_unread(kOutbox, key::outbox(c, ++s.last_seq), encode_row(row));
+  return {};
 }
 
 // The series as this effect leaves it: known or new, with the batch's fields.
@@ -148,12 +172,12 @@ Status Transaction::add(const PreparedBatch& prepared) {
     row.subject = prepared.series;
     row.data = std::move(key);
     row.span_ns = static_cast<uint64_t>(block.last_ns - block.first_ns);
-    queue(OutboxClass::telemetry, std::move(row));
+    SKERRY_TRY(queue(OutboxClass::telemetry, std::move(row)));
   }
   return {};
 }
 
-void Transaction::add(Prediction p) {
+Status Transaction::add(Prediction p) {
   p.id = PredictionId{counters_.prediction++};
   p.label = -1;
   receipt_.predictions.push_back(p.id);
@@ -162,14 +186,14 @@ void Transaction::add(Prediction p) {
   put(kLedger, key, bytes);
   put(kLedger, key::prediction_by_window(key::hash(p.series), p.window.from_ns, p.id), "");
   ++score_of(p.model, p.version).predictions;
-  if (!p.series.empty() && !rule_of(options_, Series::parse(p.series).value().name).sync) return;
+  if (!p.series.empty() && !rule_of(options_, Series::parse(p.series).value().name).sync) return {};
   OutboxRow row;
   row.kind = EntryKind::prediction;
   row.refers = Refers::prediction;
   row.bytes = bytes.size();
   row.subject = fmt::format("{}/{}", p.model, p.version);
   row.data = key;
-  queue(OutboxClass::telemetry, std::move(row));
+  return queue(OutboxClass::telemetry, std::move(row));
 }
 
 LiveScore& Transaction::score_of(const std::string& model, uint32_t version) {
@@ -223,8 +247,7 @@ Status Transaction::add(Label label) {
   row.bytes = bytes.size();
   row.subject = label.model;
   row.data = std::move(bytes);
-  queue(OutboxClass::label, std::move(row));
-  return {};
+  return queue(OutboxClass::label, std::move(row));
 }
 
 uint64_t& Transaction::example_count(const ExampleClass& c) {
@@ -329,13 +352,13 @@ void Transaction::add(const ModelVersion& version) {
   put(kModels, key::version(version.model, version.version), encode(version));
 }
 
-void Transaction::add(const OutboxEntry& entry) {
+Status Transaction::add(const OutboxEntry& entry) {
   OutboxRow row;
   row.kind = entry.kind;
   row.bytes = entry.payload.size();
   row.subject = entry.subject;
   row.data = entry.payload;
-  queue(entry.outbox_class, std::move(row));
+  return queue(entry.outbox_class, std::move(row));
 }
 
 void Transaction::add_note(const std::string& name, const std::string& value) {

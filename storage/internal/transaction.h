@@ -31,11 +31,11 @@ class Transaction {
   bool claim(const Producer& producer);  // false: its effect of this number is there already
 
   Status add(const PreparedBatch& batch);
-  void add(Prediction prediction);
+  Status add(Prediction prediction);
   Status add(Label label);
   Status add(Example example);
   void add(const ModelVersion& version);
-  void add(const OutboxEntry& entry);
+  Status add(const OutboxEntry& entry);
   void add_note(const std::string& name, const std::string& value);
 
   rocksdb::WriteBatch* finish();  // with the rows of all changed state; nothing may be added afterwards
@@ -52,7 +52,8 @@ class Transaction {
   void put_unread(Family f, const std::string& key, std::string_view value);  // reads do not see it, which costs less
   void remove(Family f, const std::string& key);
   Result<std::string> get(Family f, const std::string& key);
-  void queue(OutboxClass c, OutboxRow row);
+  Status queue(OutboxClass c, OutboxRow row);
+  Result<bool> may_wait(OutboxClass c, const OutboxRow& row);
   Result<bool> has_room(const PreparedBatch& batch, const SeriesState& s);
   Result<SeriesState*> series_for(const Batch& batch, const std::string& text);
   LiveScore& score_of(const std::string& model, uint32_t version);
@@ -79,7 +80,7 @@ class Transaction {
   std::map<ExampleClass, uint64_t> examples_;
   std::map<std::string, uint64_t> producers_;
   std::vector<std::string> forgotten_;  // producers
-  std::map<uint32_t, Loss> dropped_;  // by series: what came while there was no room
+  std::map<uint32_t, Loss> dropped_;  // by series, or class of the outbox (loss_id): what came while there was no room
   Losses losses_;
 };
 

@@ -165,6 +165,13 @@ size_t rule_index(const Options& options, std::string_view series_name) {
   return i;
 }
 
+const OutboxRule* outbox_rule_of(const Options& options, OutboxClass c) {
+  for (const OutboxRule& rule : options.outbox) {
+    if (rule.outbox_class == c) return &rule;
+  }
+  return nullptr;
+}
+
 const StreamRule& rule_of(const Options& options, std::string_view series_name) {
   static const StreamRule fallback;
   const size_t i = rule_index(options, series_name);

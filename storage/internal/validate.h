@@ -20,6 +20,7 @@ inline constexpr int64_t kClockPlausibleNs = 1'577'836'800'000'000'000;  // 2020
 Status validate(const Effect& effect, const Options& options, int64_t now_ns);
 
 // The first rule that matches the series' name; the default rule when none does.
+const OutboxRule* outbox_rule_of(const Options& options, OutboxClass c);  // null: it has none
 const StreamRule& rule_of(const Options& options, std::string_view series_name);
 // Its place in options.streams; their number for the default rule.
 size_t rule_index(const Options& options, std::string_view series_name);

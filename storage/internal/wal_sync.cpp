@@ -18,9 +18,7 @@ Status WalSync::ensure(uint64_t ticket) {
   syncing_ = true;
   const uint64_t reached = written_;  // a sync that starts now covers every write so far
   lock.unlock();
-  rocksdb::Status status = db_.log_failure().value_or(rocksdb::Status::OK());
-  if (status.ok()) status = db_->SyncWAL();
-  if (status.ok()) status = db_.log_failure().value_or(rocksdb::Status::OK());  // RocksDB is not told, see final_errors.h
+  const rocksdb::Status status = db_.sync_log();
   lock.lock();
   syncing_ = false;
   changed_.notify_all();

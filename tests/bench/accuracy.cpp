@@ -62,17 +62,7 @@ Result<learning::JobResult> finetune(const AccuracyOptions& options, const infer
   return node::run_job_folder(job, options.worker);
 }
 
-}  // namespace
-
-Result<Accuracy> measure_accuracy(const AccuracyOptions& options) {
-  auto say = [&](const std::string& line) {
-    if (options.progress) options.progress(line);
-  };
-  auto unseen = [&](const Index& index) {
-    return std::find(options.unseen.begin(), options.unseen.end(), index.at("subject")) != options.unseen.end();
-  };
-  auto short_trial = [](const Index& index) { return std::atoi(index.at("trial").c_str()) >= 11; };
-
+node::FitOptions fit_options(const AccuracyOptions& options) {
   node::FitOptions fit;
   fit.model = "har";
   fit.models = options.scratch / "models";
@@ -84,6 +74,28 @@ Result<Accuracy> measure_accuracy(const AccuracyOptions& options) {
   fit.epochs = options.epochs;
   for (const std::string& user : options.unseen) fit.exclude["subject"] += (fit.exclude["subject"].empty() ? "" : ",") + user;
   fit.progress = options.progress;
+  return fit;
+}
+
+}  // namespace
+
+Result<BaseAccuracy> measure_base_accuracy(const AccuracyOptions& options) {
+  SKERRY_ASSIGN(node::Fitted fitted, node::fit(fit_options(options)));
+  const learning::GateInputs& gate = fitted.report.gate;
+  return BaseAccuracy{percent(gate.holdout.candidate_correct, gate.holdout.examples),
+                      percent(fitted.report.candidate_fp32_holdout_correct, gate.holdout.examples)};
+}
+
+Result<Accuracy> measure_accuracy(const AccuracyOptions& options) {
+  auto say = [&](const std::string& line) {
+    if (options.progress) options.progress(line);
+  };
+  auto unseen = [&](const Index& index) {
+    return std::find(options.unseen.begin(), options.unseen.end(), index.at("subject")) != options.unseen.end();
+  };
+  auto short_trial = [](const Index& index) { return std::atoi(index.at("trial").c_str()) >= 11; };
+
+  const node::FitOptions fit = fit_options(options);
   SKERRY_ASSIGN(node::Fitted fitted, node::fit(fit));
   SKERRY_ASSIGN(inference::Package base, inference::Package::open(fitted.package, learning::kPackageBytesMax));
 

@@ -34,6 +34,12 @@ struct Accuracy {                  // in percent of windows
   uint64_t parameters = 0, peak_memory_bytes = 0;  // of the worker, at most
 };
 
+struct BaseAccuracy {  // in percent of the windows of the unseen
+  double int8 = 0, fp32 = 0;
+};
+// The base alone.
+Result<BaseAccuracy> measure_base_accuracy(const AccuracyOptions& options);
+
 Result<Accuracy> measure_accuracy(const AccuracyOptions& options);
 
 }  // namespace skerry::bench

@@ -1,7 +1,6 @@
 #include "tests/bench/inference_latency.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iostream>
 
 #include "inference/compile/compile.h"
@@ -17,15 +16,11 @@ namespace {
 using inference::graph::Array;
 using inference::plan::Executor;
 
-constexpr int64_t kCalibration = 64, kJudged = 1000;
 constexpr double kBestAlone = 0.6, kBestTogether = 0.7;  // of the best peer's time, at batch 1 and 32
-constexpr double kErrorMax = 0.1, kPointsMax = 0.3;
 
-Result<inference::compile::Compiled> compiled(const BenchModel& model, bool integers) {
+Result<inference::compile::Compiled> compiled(const BenchModel& model, int64_t calibration) {
   SKERRY_ASSIGN(inference::graph::Graph graph, read_onnx(model.onnx));
-  std::vector<Array> samples;
-  if (integers) samples = {realistic_samples(model, kCalibration, 1)};
-  return inference::compile::compile(std::move(graph), samples);
+  return inference::compile::compile(std::move(graph), {realistic_samples(model, calibration, 1)});
 }
 
 // Median microseconds of `count` inferences.
@@ -86,10 +81,11 @@ std::vector<Contender> contenders(const BenchModel& model, const std::filesystem
 
 struct Count {
   int rounds = 7, runs[2] = {300, 20};
+  int64_t calibration = 64;
 };
 
 Result<std::vector<Figure>> measure(const BenchModel& model, const std::filesystem::path& modules, double peak, const Count& count) {
-  SKERRY_ASSIGN(inference::compile::Compiled plan, compiled(model, true));
+  SKERRY_ASSIGN(inference::compile::Compiled plan, compiled(model, count.calibration));
   SKERRY_ASSIGN(std::shared_ptr<const Executor> executor, Executor::make(plan.plan));
   const Array samples = realistic_samples(model, 32, 5);
   std::vector<Contender> peers = contenders(model, modules);
@@ -131,14 +127,6 @@ Result<std::vector<Figure>> measure(const BenchModel& model, const std::filesyst
   return out;
 }
 
-Result<std::vector<float>> answers(const Executor& executor, const Array& samples) {
-  std::vector<float> out(static_cast<size_t>(samples.shape[0] * executor.output_elements(0)));
-  const float* from[] = {samples.data.data()};
-  float* to[] = {out.data()};
-  SKERRY_TRY(executor.run(samples.shape[0], from, to));
-  return out;
-}
-
 }  // namespace
 
 Result<std::vector<Figure>> inference_latency(Size size, const Places& places) {
@@ -146,7 +134,7 @@ Result<std::vector<Figure>> inference_latency(Size size, const Places& places) {
   SKERRY_ASSIGN(double peak, integer_peak());
   std::cout << "# instruction set: " << Executor::instruction_set() << std::endl;
   Count count;
-  if (size == Size::smoke) count = {1, {5, 2}};
+  if (size == Size::smoke) count = {1, {5, 2}, 8};
   std::vector<Figure> out;
   for (const BenchModel& model : models) {
     SKERRY_ASSIGN(std::vector<Figure> figures, measure(model, e2e::program_folder() / "../../peers/npm", peak, count));
@@ -156,36 +144,6 @@ Result<std::vector<Figure>> inference_latency(Size size, const Places& places) {
     }
   }
   if (models.size() == 1) std::cout << "# the MLPerf Tiny networks are not there (set SKERRY_TEST_DATA)" << std::endl;
-  return out;
-}
-
-Result<std::vector<Figure>> inference_accuracy(Size size, const Places& places) {
-  SKERRY_ASSIGN(std::vector<BenchModel> models, bench_models(places.work));
-  std::vector<Figure> out;
-  for (const BenchModel& model : models) {
-    SKERRY_ASSIGN(inference::compile::Compiled integer, compiled(model, true));
-    SKERRY_ASSIGN(inference::compile::Compiled real, compiled(model, false));
-    SKERRY_ASSIGN(std::shared_ptr<const Executor> a, Executor::make(std::move(integer.plan)));
-    SKERRY_ASSIGN(std::shared_ptr<const Executor> b, Executor::make(std::move(real.plan)));
-    const Array samples = realistic_samples(model, size == Size::full ? kJudged : 8, 77);
-    SKERRY_ASSIGN(std::vector<float> got, answers(*a, samples));
-    SKERRY_ASSIGN(std::vector<float> expected, answers(*b, samples));
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < got.size(); ++i) {
-      error += (got[i] - expected[i]) * (got[i] - expected[i]);
-      norm += expected[i] * expected[i];
-    }
-    out.push_back({"inference." + model.name + "_error", std::sqrt(error / norm), "relative_l2", kErrorMax, Better::lower, {}, {}, size == Size::full});
-    if (!model.classifies) continue;
-    const auto each = static_cast<ptrdiff_t>(a->output_elements(0));
-    int64_t parted = 0;
-    for (ptrdiff_t n = 0; n < samples.shape[0]; ++n) {
-      auto top = [&](const std::vector<float>& all) { return std::max_element(all.begin() + n * each, all.begin() + (n + 1) * each) - all.begin(); };
-      parted += top(got) != top(expected) ? 1 : 0;
-    }
-    out.push_back({"inference." + model.name + "_other_class", 100.0 * static_cast<double>(parted) / static_cast<double>(samples.shape[0]), "points",
-                   kPointsMax, Better::lower, {}, {}, size == Size::full});
-  }
   return out;
 }
 

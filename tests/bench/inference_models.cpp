@@ -50,6 +50,51 @@ std::string har_file() {
   return file.bytes();
 }
 
+// A picture as "dead leaves" (Lee, Mumford and Huang 2001): opaque discs over each other, their sizes by an inverse cube, which has the
+// statistics of photographs: edges, flat regions, objects of all sizes. Bytes, as cameras give them, on [0, top].
+std::vector<float> picture(Random& random, int64_t size, double top) {
+  struct Leaf {
+    double colour[3], across, down, grain;
+  };
+  constexpr size_t kLeavesMax = 3000;
+  const auto pixels = static_cast<size_t>(size * size);
+  const double edge = static_cast<double>(size), least = edge / 32, most = edge / 2, light = random.uniform(0.4, 1.0);
+  std::vector<int> owner(pixels, -1);
+  std::vector<Leaf> leaves;
+  for (size_t open = pixels; open > 0 && leaves.size() < kLeavesMax;) {  // the front ones first
+    const double share = random.uniform(0, 1), radius = 1 / std::sqrt(1 / (least * least) - share * (1 / (least * least) - 1 / (most * most)));
+    const double x = random.uniform(-most, edge + most), y = random.uniform(-most, edge + most), grey = random.uniform(0.05, 0.95);
+    Leaf leaf{};
+    for (double& c : leaf.colour) c = std::clamp(grey + 0.12 * random.normal(), 0.0, 1.0);
+    const double slope = random.uniform(0, 0.5) / edge, direction = random.uniform(0, 6.2832);  // of the light on it
+    leaf.across = slope * std::cos(direction);
+    leaf.down = slope * std::sin(direction);
+    leaf.grain = random.uniform(0, 0.05);
+    for (int64_t row = std::max<int64_t>(0, std::lround(y - radius)); row < size && static_cast<double>(row) <= y + radius; ++row) {
+      for (int64_t column = std::max<int64_t>(0, std::lround(x - radius)); column < size && static_cast<double>(column) <= x + radius; ++column) {
+        const double dx = static_cast<double>(column) - x, dy = static_cast<double>(row) - y;
+        int& pixel = owner[static_cast<size_t>(row * size + column)];
+        if (pixel >= 0 || dx * dx + dy * dy > radius * radius) continue;
+        pixel = static_cast<int>(leaves.size());
+        --open;
+      }
+    }
+    leaves.push_back(leaf);
+  }
+  std::vector<float> out(3 * pixels);
+  for (size_t i = 0; i < pixels; ++i) {
+    const Leaf& leaf = leaves[static_cast<size_t>(std::max(owner[i], 0))];
+    const double column = static_cast<double>(i % static_cast<size_t>(size)) - edge / 2, row = static_cast<double>(i / static_cast<size_t>(size)) - edge / 2,
+                 shade = leaf.across * column + leaf.down * row + leaf.grain * random.normal();
+    for (size_t c = 0; c < 3; ++c) {
+      out[c * pixels + i] = static_cast<float>(std::round(std::clamp(light * (leaf.colour[c] + shade), 0.0, 1.0) * 255) / 255 * top);
+    }
+  }
+  return out;
+}
+
+bool is_picture(const BenchModel& model) { return model.shape.size() == 3 && model.shape[0] == 3 && model.shape[1] == model.shape[2]; }
+
 }  // namespace
 
 Result<std::vector<BenchModel>> bench_models(const fs::path& work) {
@@ -88,6 +133,13 @@ inference::graph::Array realistic_samples(const BenchModel& model, int64_t count
   inference::graph::Array out;
   out.shape = model.shape;
   out.shape.insert(out.shape.begin(), count);
+  if (is_picture(model)) {
+    for (int64_t i = 0; i < count; ++i) {
+      const std::vector<float> one = picture(random, model.shape[1], model.high);
+      out.data.insert(out.data.end(), one.begin(), one.end());
+    }
+    return out;
+  }
   const int64_t row = model.shape.back(), rows = std::accumulate(model.shape.begin(), model.shape.end() - 1, count, std::multiplies<>());
   const double middle = (double{model.low} + model.high) / 2, reach = (double{model.high} - model.low) / 2;
   constexpr double kKept = 0.85;  // of a neighbour

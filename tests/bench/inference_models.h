@@ -23,8 +23,8 @@ struct BenchModel {
 Result<std::vector<BenchModel>> bench_models(const std::filesystem::path& work);
 
 Result<inference::graph::Graph> read_onnx(const std::filesystem::path& file);
-// Smooth random signals over the range of the model's inputs: neighbours are alike, as in images and
-// spectra, and samples differ in level and contrast.
+// Pictures for models of pictures: discs that hide each other, as in photographs. Else smooth random signals over the range of the model's
+// inputs: neighbours are alike, as in spectra, and samples differ in level and contrast.
 inference::graph::Array realistic_samples(const BenchModel& model, int64_t count, uint64_t seed);
 
 }  // namespace skerry::bench

@@ -97,17 +97,21 @@ class NodePeer final : public InferencePeer {
   std::string buffer_;
 };
 
+Result<std::shared_ptr<inference::Session>> torch_session(const fs::path& file) {
+  static const std::unique_ptr<inference::Runtime> runtime = inference::make_torch_runtime({});
+  inference::Package package;
+  package.folder = file.parent_path();
+  package.info.int8_file = file.filename();
+  package.info.engine = "onednn";
+  return runtime->load(package);
+}
+
 class TorchPeer final : public InferencePeer {
  public:
   static PeerResult start(const fs::path& file, const std::vector<int64_t>& shape) {
     auto peer = std::make_unique<TorchPeer>();
     peer->shape_ = shape;
-    static const std::unique_ptr<inference::Runtime> runtime = inference::make_torch_runtime({});
-    inference::Package package;
-    package.folder = file.parent_path();
-    package.info.int8_file = file.filename();
-    package.info.engine = "onednn";
-    SKERRY_ASSIGN(peer->session_, runtime->load(package));
+    SKERRY_ASSIGN(peer->session_, torch_session(file));
     return std::unique_ptr<InferencePeer>(std::move(peer));
   }
 
@@ -140,5 +144,23 @@ PeerResult tflite_peer(const fs::path& modules, const fs::path& file, const std:
   return NodePeer::start("tflite.cjs", modules, file, shape);
 }
 PeerResult torch_peer(const fs::path& file, const std::vector<int64_t>& shape) { return TorchPeer::start(file, shape); }
+
+Result<std::vector<float>> torch_answers(const fs::path& file, const inference::graph::Array& samples) {
+  SKERRY_ASSIGN(std::shared_ptr<inference::Session> session, torch_session(file));
+  std::vector<float> out;
+  const int64_t count = samples.shape[0];
+  const auto each = static_cast<ptrdiff_t>(samples.data.size()) / count;
+  constexpr int64_t kTogether = 50;
+  for (int64_t at = 0; at < count; at += kTogether) {
+    std::vector<int64_t> shape = samples.shape;
+    shape[0] = std::min(kTogether, count - at);
+    std::vector<float> part(samples.data.begin() + at * each, samples.data.begin() + (at + shape[0]) * each);
+    SKERRY_ASSIGN(auto answers, session->run({inference::Tensor::fp32("x", shape, std::move(part))}));
+    if (answers.size() != 1) return fail(Code::unavailable, "it gives {} tensors", answers.size());
+    const std::vector<float> values = answers[0].floats();
+    out.insert(out.end(), values.begin(), values.end());
+  }
+  return out;
+}
 
 }  // namespace skerry::bench

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "inference/graph/reference.h"
 
 namespace skerry::bench {
 
@@ -26,5 +27,7 @@ using PeerResult = Result<std::unique_ptr<InferencePeer>>;
 PeerResult onnxruntime_peer(const std::filesystem::path& modules, const std::filesystem::path& file, const std::vector<int64_t>& shape);
 PeerResult tflite_peer(const std::filesystem::path& modules, const std::filesystem::path& file, const std::vector<int64_t>& shape);
 PeerResult torch_peer(const std::filesystem::path& file, const std::vector<int64_t>& shape);
+// What LibTorch answers with this file. Error: unavailable, in its own words.
+Result<std::vector<float>> torch_answers(const std::filesystem::path& file, const inference::graph::Array& samples);
 
 }  // namespace skerry::bench

@@ -23,6 +23,8 @@
 #include "tests/bench/storage_peer_size.h"
 #include "tests/bench/storage_query.h"
 #include "tests/bench/storage_range.h"
+#include "tests/bench/storage_sealed.h"
+#include "tests/bench/sync_real.h"
 #include "tests/bench/sync_simulated.h"
 #include "tests/bench/sync_wire.h"
 #include "tests/e2e/support/process.h"
@@ -41,7 +43,8 @@ constexpr const char* kUsage =
     "  storage      bytes per value and speed of the columnar chunks, aggregates, ingest, ranges, start, flash wear; beside InfluxDB where it is there\n"
     "  inference    int8 plans beside ONNX Runtime, TensorFlow Lite and LibTorch; requests over HTTP and ZeroMQ beside fastify + onnxruntime-node;\n"
     "               memory, start, 1,000 swaps\n"
-    "  sync         bytes on the wire beside line protocol and JSON, the policy on a drive, a simulated month, draining, fault schedules\n"
+    "  sync         bytes on the wire beside line protocol and JSON, the policy on a drive, a simulated month, draining, fault schedules,\n"
+    "               the same with the real programs, a start with 10 GB waiting\n"
     "  --json FILE  writes the figures as JSON too\n"
     "  --quick      a tiny version of each, to see that they run: timings are not judged\n"
     "  --only WORD  the measurements whose name has WORD in it\n";
@@ -90,13 +93,14 @@ std::vector<Measurement> measurements_of(const std::string& area) {
             {"latency", learning_latency}, {"preempt", learning_preempt}, {"rounds", learning_rounds}};
   }
   if (area == "storage") {
-    return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"chunk_speed", chunk_speed},
+    return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"sealed_sizes", sealed_sizes}, {"chunk_speed", chunk_speed},
             {"aggregate_speed", aggregate_speed}, {"ingest_http", ingest_http}, {"ingest_columns", ingest_columns},
             {"durable_batches", durable_batches}, {"range_24h", range_24h},     {"open", open_large},
-            {"device_bytes", device_bytes}};
+            {"device_bytes", device_bytes},       {"roll_up", roll_up_speed}};
   }
   if (area == "sync") {
-    return {{"wire", sync_wire}, {"policy", sync_policy}, {"month", sync_month}, {"drain", sync_drain}, {"schedules", sync_schedules}};
+    return {{"wire", sync_wire}, {"policy", sync_policy}, {"month", sync_month}, {"drain", sync_drain}, {"schedules", sync_schedules},
+            {"real", sync_real}, {"backlog", sync_backlog}};
   }
   return {{"accuracy", accuracy}, {"ready", time_to_ready}, {"swaps", swaps_under_load}, {"training", latency_while_training}, {"once", exactly_once}};
 }

@@ -132,6 +132,42 @@ Status measure(const Load& load, const char* what, Round& out) {
   return {};
 }
 
+// What the library itself takes for a request of this size and an answer, with nothing behind it: the floor of what can be reached over it.
+class ZmqEcho {
+ public:
+  explicit ZmqEcho(const std::string& endpoint) : endpoint_(endpoint), thread_([this] { serve(); }) {}
+  ~ZmqEcho() {
+    stop_ = true;
+    thread_.join();
+  }
+  const std::string& endpoint() const { return endpoint_; }
+
+ private:
+  void serve() {
+    try {
+      zmq::context_t context(1);
+      zmq::socket_t socket(context, zmq::socket_type::router);
+      socket.set(zmq::sockopt::linger, 0);
+      socket.set(zmq::sockopt::rcvtimeo, 100);
+      socket.bind(endpoint_);
+      while (!stop_) {
+        zmq::message_t peer, json, tensor;
+        if (!socket.recv(peer)) continue;
+        if (!socket.recv(json) || !json.more() || !socket.recv(tensor)) continue;
+        socket.send(peer, zmq::send_flags::sndmore);
+        socket.send(json, zmq::send_flags::sndmore);
+        socket.send(zmq::buffer(tensor.data(), 24), zmq::send_flags::none);
+      }
+    } catch (const zmq::error_t&) {
+      return;  // the caller gets no answer, and says so
+    }
+  }
+
+  const std::string endpoint_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
 Status measure_zmq(const std::string& endpoint, uint32_t warm_up, uint32_t answers, Round& out) try {
   zmq::context_t context(1);
   zmq::socket_t socket(context, zmq::socket_type::dealer);
@@ -181,17 +217,20 @@ Result<std::vector<Figure>> serving_requests(Size size, const Places& places) {
   SKERRY_TRY(daemon->start());
   auto peer = start_peer(folder);
   const std::string endpoint = "ipc://" + (daemon->data() / "infer.sock").string();
-  Round json1, json8, binary, zmq, peer1, peer8;
+  Round json1, json8, binary, zmq, echo, peer1, peer8;
+  const ZmqEcho nothing("ipc://" + (daemon->data() / "echo.sock").string());
   for (int round = 0; round < (size == Size::full ? 7 : 1); ++round) {  // in turns, so that a noisy minute is everybody's
     SKERRY_TRY(measure({daemon->port(), json_request(), 1, warm_up, answers}, "JSON", json1));
     if (peer.ok()) SKERRY_TRY(measure({peer->port, json_request(), 1, warm_up, answers}, "fastify", peer1));
     SKERRY_TRY(measure({daemon->port(), binary_request(), 1, warm_up, answers}, "raw bytes", binary));
     SKERRY_TRY(measure_zmq(endpoint, warm_up, answers, zmq));
+    SKERRY_TRY(measure_zmq(nothing.endpoint(), warm_up, answers, echo));
     SKERRY_TRY(measure({daemon->port(), json_request(), 8, warm_up, answers}, "JSON, 8 connections", json8));
     if (peer.ok()) SKERRY_TRY(measure({peer->port, json_request(), 8, warm_up, answers}, "fastify, 8 connections", peer8));
   }
   SKERRY_ASSIGN(auto client, http::Client::open(daemon->url()));
   say_compute(*client);
+  std::cout << fmt::format("# inference.serving: over ZeroMQ an echo of as many bytes, with nothing behind it, takes {:.1f} us\n", median(echo.p50));
   const double peer_us = median(peer1.p50), peer_us8 = median(peer8.p50), peer_rate = median(peer8.per_second), peer_rate1 = median(peer1.per_second);
   struct Wanted {
     const char* name;

@@ -1,11 +1,14 @@
 #include "tests/bench/sync_simulated.h"
 
 #include <algorithm>
+#include <atomic>
 #include <iostream>
+#include <mutex>
+#include <thread>
 
 #include "base/log.h"
-#include "base/random.h"
 #include "node/simulate/simulate.h"
+#include "tests/support/sync_schedule.h"
 
 namespace skerry::bench {
 namespace {
@@ -112,29 +115,31 @@ Result<std::vector<Figure>> sync_drain(Size size, const Places&) {
   return figures;
 }
 
-// Random weather over an hour; what is wrong is printed with its seed.
+// What is wrong is printed with its seed, which replays it.
 Result<std::vector<Figure>> sync_schedules(Size size, const Places&) {
-  const int runs = size == Size::smoke ? 20 : 1000;
-  int wrong = 0;
-  for (int i = 0; i < runs; ++i) {
-    Random random(static_cast<uint64_t>(i) + 1);
-    Scenario s{.name = "schedule", .length = 20min};
-    s.link.loss = random.uniform(0, 0.2);
-    s.loads.push_back({.name = "pump", .interval = 500ms, .batch = 1 + static_cast<uint32_t>(random.below(20)), .random = true});
-    s.loads.push_back({.name = "fault", .outbox_class = OutboxClass::alarm, .interval = 1min, .random = true});
-    for (EventKind kind : {EventKind::outage, EventKind::lost_acks, EventKind::hub_errors, EventKind::slow_hub, EventKind::reboot, EventKind::disk_full,
-                           EventKind::clock_jump}) {
-      Event e{.kind = kind, .at = std::chrono::seconds(random.below(1200)), .length = std::chrono::seconds(1 + random.below(120)), .chance = 0.7};
-      e.delay = std::chrono::seconds(random.below(40));
-      e.jump = std::chrono::seconds(random.below(7200)) - 3600s;
-      s.events.push_back(e);
+  const uint64_t runs = size == Size::smoke ? 20 : 10'000;
+  const auto scratch = test::schedule_scratch();
+  std::atomic<uint64_t> next{1}, wrong{0}, power_cuts{0}, images{0}, several{0};
+  std::mutex printing;
+  log::configure({.level = log::Level::off});
+  auto work = [&] {
+    for (uint64_t seed = next++; seed <= runs; seed = next++) {
+      const test::ScheduleOutcome outcome = test::run_sync_schedule(seed, scratch);
+      power_cuts += outcome.power_cuts;
+      images += outcome.images;
+      several += outcome.most_on_the_way > 1;
+      if (outcome.wrong.empty()) continue;
+      ++wrong;
+      std::lock_guard lock(printing);
+      std::cout << "# schedule " << seed << ": " << outcome.wrong << std::endl;
     }
-    s.expect.budget_kept.reset();
-    SKERRY_ASSIGN(const Report report, play("", s, static_cast<uint64_t>(i) + 1));
-    if (report.broken.empty()) continue;
-    ++wrong;
-    std::cout << "# schedule " << i << ": " << report.broken.front() << std::endl;
+  };
+  {
+    std::vector<std::jthread> threads;  // a store waits for its own background threads now and then
+    for (int i = 0; i < 4; ++i) threads.emplace_back(work);
   }
+  log::configure({});
+  std::cout << "# " << runs << " schedules with " << power_cuts << " power cuts, " << images << " old images, " << several << " with several batches on their way" << std::endl;
   return std::vector<Figure>{{fmt::format("sync.schedules_wrong_of_{}", runs), static_cast<double>(wrong), "runs", 0, Better::lower}};
 }
 

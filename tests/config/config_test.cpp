@@ -82,6 +82,7 @@ ttl = "30d"
 [[storage.outbox]]
 class = "diagnostics"
 quota = "1 MiB"
+on_full = "drop_newest"
 [inference]
 models = "packages"
 torch_runtime = "lib/runtime.so"
@@ -113,6 +114,8 @@ json = true
   CHECK(c.storage.outbox[0].outbox_class == storage::OutboxClass::alarm);
   CHECK(c.storage.outbox[0].ttl == 24h * 30);
   CHECK(c.storage.outbox[1].quota_bytes == 1 << 20);
+  CHECK(c.storage.outbox[0].on_full == storage::OnFull::drop_oldest);
+  CHECK(c.storage.outbox[1].on_full == storage::OnFull::drop_newest);
   CHECK(c.inference.models == "/srv/skerry/packages");
   CHECK(c.inference.torch_runtime == "etc/lib/runtime.so");
   CHECK(c.learning.jobs == "/srv/skerry/jobs");
@@ -273,6 +276,7 @@ TEST_CASE("config: keys that contradict each other are found") {
   CHECK_THAT(complaint("[[storage.stream]]\nname = \"a*b\"\n"), Contains("'*' may only stand at the end"));
   CHECK_THAT(complaint("[[storage.stream]]\nsync = false\n"), Contains("'name' is missing"));
   CHECK_THAT(complaint("[[storage.outbox]]\nttl = \"1h\"\n"), Contains("'class' is missing"));
+  CHECK_THAT(complaint("[[storage.outbox]]\nclass = \"alarm\"\non_full = \"roll_up\"\n"), Contains("on_full"));  // for streams only
   CHECK_THAT(complaint("[[storage.outbox]]\nclass = \"alarm\"\n[[storage.outbox]]\nclass = \"alarm\"\n"),
              Contains("node.toml:4:9: a second rule for this class"));
   CHECK_THAT(complaint("[[source]]\ntype = \"host\"\n[[source]]\ntype = \"host\"\n"),

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "tests/e2e/support/gateway.h"
 #include "tests/e2e/support/records.h"
+#include "tests/support/two_hosts.h"
 
 namespace skerry::e2e {
 namespace {
@@ -19,16 +20,23 @@ constexpr milliseconds kDrainLimit{60'000};
 class Schedule {
  public:
   Schedule(const ScheduleOptions& options, const std::filesystem::path& folder)
-      : options_(options), random_(options.seed), hub_(folder / "hub") {
+      : options_(options), random_(options.seed), hub_(folder / "hub", options.between == Between::namespaces ? test::TwoHosts::kFar : "127.0.0.1") {
     outcome_.seed = options.seed;
     time_ns_ = system_clock().now_ns() - int64_t{3'600'000'000'000};
   }
 
   Result<ScheduleOutcome> run(const std::filesystem::path& folder) {
-    SKERRY_TRY(hub_.start());
-    SKERRY_ASSIGN(proxy_, test::ChaosProxy::start("127.0.0.1", hub_.port()));
     DaemonOptions daemon;
-    daemon.hub = proxy_->url();
+    if (options_.between == Between::namespaces) {
+      SKERRY_ASSIGN(hosts_, test::TwoHosts::make(options_.seed));
+      near_.emplace(*hosts_, test::Host::near);
+      SKERRY_TRY(start_hub());
+      daemon.hub = hub_.url();
+    } else {
+      SKERRY_TRY(start_hub());
+      SKERRY_ASSIGN(proxy_, test::ChaosProxy::start("127.0.0.1", hub_.port()));
+      daemon.hub = proxy_->url();
+    }
     daemon.sync =
         "request_timeout = \"500ms\"\nbackoff_min = \"20ms\"\nbackoff_max = \"200ms\"\nprobe_interval = \"100ms\"\n"
         "batch_max = \"8 KiB\"\n";  // many small exchanges: many chances for something to go wrong in one
@@ -44,7 +52,18 @@ class Schedule {
 
  private:
   Status step_once() {
-    switch (random_.below(12)) {
+    const uint64_t what = random_.below(12);
+    if (what == 8) SKERRY_TRY(kill_node());
+    else if (what == 9) SKERRY_TRY(kill_hub());
+    else if (hosts_) trouble_for_packets(what);
+    else trouble_for_connections(what);
+    for (uint64_t n = random_.below(4); n > 0; --n) write(random_batch());
+    pause(random_.below(80));
+    return {};
+  }
+
+  void trouble_for_connections(uint64_t what) {
+    switch (what) {
       case 0: outage([&] { proxy_->down(); }); break;
       case 1: outage([&] { proxy_->blackhole(); }); break;
       case 2:
@@ -65,13 +84,37 @@ class Schedule {
         link_up();
         proxy_->cut_response_after(random_.below(120));
         break;
-      case 8: SKERRY_TRY(kill_node()); break;
-      case 9: SKERRY_TRY(kill_hub()); break;
       default: break;
     }
-    for (uint64_t n = random_.below(4); n > 0; --n) write(random_batch());
-    pause(random_.below(80));
-    return {};
+  }
+
+  void trouble_for_packets(uint64_t what) {
+    const test::Line cut{.up = false};
+    switch (what) {
+      case 0: outage([&] { hosts_->set(cut); }); break;
+      case 1: outage([&] { hosts_->set(test::Host::near, cut); }); break;  // what is sent does not arrive
+      case 2:
+      case 3: link_up(); break;
+      case 4:
+      case 5: outage([&] { hosts_->set(test::Host::far, cut); }); break;   // it arrives, and no answer is heard
+      case 6:
+      case 7:
+        hosts_->set({.rate = 20'000 + random_.below(500'000), .delay = milliseconds(random_.below(60)), .loss = random_.uniform(0, 0.1)});
+        link_is_up_ = false;  // until link_up() the link stays bad
+        break;
+      default: break;
+    }
+  }
+
+  Status start_hub() {
+    std::optional<test::TwoHosts::On> far;
+    if (hosts_) far.emplace(*hosts_, test::Host::far);
+    return hub_.start();
+  }
+
+  void all_good() {
+    if (hosts_) hosts_->set(test::Line{});
+    else proxy_->pass();
   }
 
   template <typename Break>
@@ -81,7 +124,7 @@ class Schedule {
     ++outcome_.outages;
   }
   void link_up() {  // faults that still wait for their request stay in force
-    if (!link_is_up_) proxy_->pass();
+    if (!link_is_up_) all_good();
     link_is_up_ = true;
   }
 
@@ -107,7 +150,7 @@ class Schedule {
     ++outcome_.hub_kills;
     write(random_batch());
     pause(random_.below(100));
-    return hub_.start();
+    return start_hub();
   }
 
   Written write(const Batch& batch) {
@@ -142,7 +185,7 @@ class Schedule {
 
   // Everything works again: the backlog must drain, then both stores are compared.
   Status settle() {
-    proxy_->pass();
+    all_good();
     const auto until = Steady::now() + kDrainLimit;
     NodeView last;
     while (true) {
@@ -155,7 +198,7 @@ class Schedule {
       }
       pause(10);
     }
-    outcome_.swallowed = static_cast<uint32_t>(proxy_->swallowed() + proxy_->cut());
+    outcome_.swallowed = static_cast<uint32_t>(hosts_ ? hosts_->lost(test::Host::near) + hosts_->lost(test::Host::far) : proxy_->swallowed() + proxy_->cut());
     for (auto [name, exit] : {std::pair{"skerryd", daemon_->terminate()}, std::pair{"skerry-hub", hub_.terminate()}}) {
       if (!exit || exit->code != 0) outcome_.detail = fmt::format("{} did not stop cleanly: {}", name, exit ? exit->text() : "killed");
     }
@@ -181,6 +224,8 @@ class Schedule {
 
   const ScheduleOptions options_;
   Random random_;
+  std::unique_ptr<test::TwoHosts> hosts_;   // or the proxy
+  std::optional<test::TwoHosts::On> near_;  // where this thread and the node are
   Hub hub_;
   std::unique_ptr<test::ChaosProxy> proxy_;
   std::optional<Daemon> daemon_;
@@ -195,7 +240,7 @@ class Schedule {
 
 std::string ScheduleOutcome::text() const {
   return fmt::format(
-      "seed {}: {} records acknowledged, {} at the hub ({} of unknown outcome); {} outages, {} lost answers and cuts, {} node and {} hub kills, "
+      "seed {}: {} records acknowledged, {} at the hub ({} of unknown outcome); {} outages, {} lost answers, cuts or packets, {} node and {} hub kills, "
       "{} repeated entries recognised: {}",
       seed, acknowledged, at_hub, unknown, outages, swallowed, node_kills, hub_kills, repeated_entries, passed ? "ok" : detail);
 }

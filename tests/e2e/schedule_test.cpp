@@ -19,3 +19,19 @@ TEST_CASE("schedule: outages, lost answers and kill -9 of node and hub lose noth
     CHECK(outcome.value().passed);
   }
 }
+
+TEST_CASE("schedule: the same between two network namespaces, where packets get lost in either direction") {
+  for (uint64_t seed : {1, 2}) {
+    test::TempDir folder;
+    auto outcome = e2e::run_schedule({.seed = seed, .steps = 20, .between = e2e::Between::namespaces}, folder.path());
+    if (!outcome.ok() && outcome.error().message.find("network namespace") != std::string::npos) {
+      std::cout << "SKIPPED: " << outcome.error().message << "\n";
+      return;
+    }
+    INFO((outcome.ok() ? outcome.value().text() : outcome.error().message));
+    REQUIRE(outcome.ok());
+    std::cout << outcome.value().text() << "\n";
+    CHECK(outcome.value().acknowledged > 0);
+    CHECK(outcome.value().passed);
+  }
+}

@@ -2,7 +2,9 @@
 #include <cmath>
 
 #include "inference/compile/compile.h"
+#include "inference/compile/internal/equalize.h"
 #include "inference/compile/internal/ranges.h"
+#include "inference/compile/internal/rounding.h"
 #include "inference/compile/lower.h"
 #include "inference/graph/passes.h"
 #include "inference/plan/executor.h"
@@ -194,6 +196,24 @@ TEST_CASE("compile: a model that was saved for one sample serves any number") {
   CHECK(graph.value(graph.outputs[0]).shape == Shape{-1, 4});
 }
 
+TEST_CASE("compile: beside a recurrent layer the others become integers, and the report says that it does not") {
+  GraphBuilder b(9);
+  const ValueId x = b.input({-1, 7, 6});
+  const ValueId turned = b.node(Transpose{{1, 0, 2}}, {x});
+  const ValueId states = b.node(Recurrent{Recurrent::Kind::gru, Recurrent::Direction::forward, 4, true},
+                                {turned, b.constant({1, 12, 6}), b.constant({1, 12, 4}), b.constant({1, 24})});
+  const ValueId last = b.node(Reshape{{-1, 4}}, {b.node(Slice{{0}, {6}, {7}, {1}}, {states})});
+  const Graph graph = b.finish({b.linear(b.activate(b.linear(last, 8), Activation::relu), 3)});
+  auto compiled = compile(graph, samples(graph, 32, 3));
+  INFO((compiled.ok() ? "" : compiled.error().message));
+  REQUIRE(compiled.ok());
+  REQUIRE(compiled->recurrent.size() == 1);
+  CHECK(compiled->recurrent[0] == graph.nodes[1].name);
+  CHECK(compiled->layers.size() == 2);
+  const std::vector<Array> fresh = samples(graph, 8, 4);
+  CHECK(error(planned(compiled->plan, fresh), reference(graph, fresh)) < 0.1);
+}
+
 TEST_CASE("compile: an operation that a plan lacks is named") {
   GraphBuilder b(3);
   const ValueId x = b.input({-1, 7, 3});
@@ -204,6 +224,91 @@ TEST_CASE("compile: an operation that a plan lacks is named") {
   REQUIRE_FALSE(plan.ok());
   CHECK(plan.error().code == Code::unavailable);
   CHECK(plan.error().message.find("recurrent1") != std::string::npos);
+}
+
+TEST_CASE("equalized: channels are evened out and a random network's answers stay as they are") {
+  size_t changed = 0;
+  for (uint64_t seed = 300; seed < 330; ++seed) {
+    Graph graph = random_network(seed);
+    REQUIRE(simplify(graph).ok());
+    const std::vector<Array> inputs = samples(graph, 4, seed);
+    auto ranges = measure_ranges(graph, inputs);
+    REQUIRE(ranges.ok());
+    const Graph even = equalized(graph, *ranges, 0.5);
+    INFO(describe(graph));
+    CHECK(error(reference(even, inputs), reference(graph, inputs)) < 1e-5);
+    for (size_t i = 0; i < graph.nodes.size(); ++i) changed += graph.nodes[i].inputs != even.nodes[i].inputs ? 1 : 0;
+  }
+  CHECK(changed > 100);
+}
+
+TEST_CASE("equalized: values of one channel no longer drown those of the others, also across a residual and a pool") {
+  GraphBuilder b(7);
+  const ValueId x = b.input({-1, 3, 16});
+  std::vector<float> loud(8 * 3 * 3);
+  for (size_t i = 0; i < loud.size(); ++i) loud[i] = static_cast<float>(b.random.normal() * (i < 9 ? 100 : 1));  // channel 0
+  const ValueId first = b.activate(b.node(Conv{{1}, {1}, {1}, {1}, 1, {}}, {x, b.graph.add_constant("loud", {8, 3, 3}, loud), kNoValue}),
+                                   Activation::relu);
+  const ValueId sum = b.activate(b.node(Binary{}, {b.conv(first, 8, 3), first}), Activation::relu);
+  const ValueId pooled = b.node(Pool{Pool::Kind::max, {2}, {2}, {0}, {0}, false}, {sum});
+  Graph graph = b.finish({b.conv(pooled, 4, 1)});
+  REQUIRE(simplify(graph).ok());
+  const std::vector<Array> inputs = samples(graph, 64, 1);
+  auto before = measure_ranges(graph, inputs);
+  REQUIRE(before.ok());
+  const Graph even = equalized(graph, *before, 1);
+  auto after = measure_ranges(even, inputs);
+  REQUIRE(after.ok());
+  for (ValueId id : {graph.nodes[0].outputs[0], graph.nodes[1].outputs[0], graph.nodes[2].outputs[0]}) {
+    auto spread = [&](const Range& range) {
+      const auto [low, high] = std::minmax_element(range.channel_tops.begin(), range.channel_tops.end());
+      return *high / *low;
+    };
+    CHECK(spread(before->at(id)) > 5);
+    CHECK(spread(after->at(id)) < 0.7 * spread(before->at(id)));
+  }
+  auto compiled = compile(graph, inputs, {});
+  REQUIRE(compiled.ok());
+  CHECK(compiled->error < 0.02);
+}
+
+TEST_CASE("rounded: what rounding one weight costs, the others repair") {
+  Random random(5);
+  constexpr size_t kWidth = 24, kRows = 400, kOut = 6;
+  std::vector<double> rows(kRows * kWidth);
+  for (size_t r = 0; r < kRows; ++r) {
+    double level = random.normal();  // neighbours are alike, as in images and signals
+    for (size_t i = 0; i < kWidth; ++i) rows[r * kWidth + i] = level = 0.95 * level + 0.2 * random.normal();
+  }
+  Moments moments{kWidth, 1, kRows, std::vector<double>(kWidth * kWidth)};
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t i = 0; i < kWidth; ++i) {
+      for (size_t j = 0; j <= i; ++j) moments.sums[i * kWidth + j] += rows[r * kWidth + i] * rows[r * kWidth + j];
+    }
+  }
+  std::vector<float> weights(kOut * kWidth);
+  for (float& w : weights) w = static_cast<float>(random.uniform(-1, 1));
+  const std::vector<float> scale(kOut, 1.0f / 7);  // coarse, so that it shows
+  auto loss = [&](auto stored) {
+    double sum = 0;
+    for (size_t r = 0; r < kRows; ++r) {
+      for (size_t o = 0; o < kOut; ++o) {
+        double error = 0;
+        for (size_t i = 0; i < kWidth; ++i) {
+          const size_t at = o * kWidth + i;
+          error += rows[r * kWidth + i] * (stored(at) * scale[o] - weights[at]);
+        }
+        sum += error * error;
+      }
+    }
+    return sum;
+  };
+  const std::vector<int8_t> repaired = rounded(weights, scale, moments, 0);
+  const double ours = loss([&](size_t i) { return static_cast<double>(repaired[i]); }), nearest = loss([&](size_t i) { return std::round(weights[i] * 7.0); });
+  CHECK(ours < 0.3 * nearest);
+  Moments nothing{kWidth, 1, 0, std::vector<double>(kWidth * kWidth)};  // samples that say nothing: to the nearest
+  const std::vector<int8_t> plain = rounded(weights, scale, nothing, 0);
+  for (size_t i = 0; i < weights.size(); ++i) CHECK(std::fabs(plain[i] / 7.0 - weights[i]) <= 0.5001 / 7);
 }
 
 TEST_CASE("ranges: outliers are cut where eight bits gain by it, and kept where not") {

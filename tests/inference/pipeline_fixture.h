@@ -41,6 +41,7 @@ struct Gateway {
   TempDir dir;
   SimClock clock;
   FaultFs disk;
+  storage::Options storage;
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Pipelines> pipelines;
@@ -54,10 +55,9 @@ struct Gateway {
   void open() {
     pipelines.reset();
     store.reset();
-    storage::Options options;
-    options.path = dir / "store";
-    options.file_system = disk.file_system();
-    auto opened = storage::Store::open(options, clock);
+    storage.path = dir / "store";
+    storage.file_system = disk.file_system();
+    auto opened = storage::Store::open(storage, clock);
     REQUIRE(opened.ok());
     store = std::move(*opened);
     pipelines = std::make_unique<Pipelines>(*engine, *store, clock);

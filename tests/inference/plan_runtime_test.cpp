@@ -61,6 +61,8 @@ TEST_CASE("plan runtime: the engine serves a package by its plan, as the fp32 mo
   REQUIRE(loaded.ok());
   REQUIRE(b.engine.serve("toy", 1).ok());
   CHECK((*b.engine.find("toy", 1))->session->description().find("plan ") == 0);
+  CHECK((*b.engine.find("toy", 1))->session->platform() == "skerry_plan");
+  CHECK((*b.engine.find("toy", 1))->session->no_plan().empty());
   const Tensor input = windows(5);
   auto answer = b.engine.infer("toy", {}, {input});
   REQUIRE(answer.ok());
@@ -82,6 +84,8 @@ TEST_CASE("plan runtime: a package without a plan goes to the other runtime, wit
   CHECK(opened->info.no_plan == info.no_plan);
   REQUIRE(b.engine.load("toy", 2).ok());
   CHECK((*b.engine.find("toy", 2))->session->description().empty());
+  CHECK((*b.engine.find("toy", 2))->session->platform() == "pytorch_torchscript");
+  CHECK((*b.engine.find("toy", 2))->session->no_plan() == info.no_plan);
 }
 
 TEST_CASE("plan runtime: a damaged plan is refused, or served by LibTorch's file when the package has one") {
@@ -96,7 +100,8 @@ TEST_CASE("plan runtime: a damaged plan is refused, or served by LibTorch's file
   fs::create_directories(b.folder(4));
   REQUIRE(write_file_atomic(b.folder(4) / kTorchFile, "linear 1").ok());
   make_package(b.folder(4), b.info(4), damaged);
-  CHECK(b.engine.load("toy", 4).ok());
+  REQUIRE(b.engine.load("toy", 4).ok());
+  CHECK((*b.engine.find("toy", 4))->session->no_plan().find("checksum") != std::string::npos);
 }
 
 TEST_CASE("plan runtime: a plan of other shapes than its package says is refused") {

@@ -89,6 +89,32 @@ TEST_CASE("fault: a full disk answers exhausted, reads go on, and commits resume
   for (size_t i = 0; i < items->size(); ++i) CHECK((*items)[i].seq == i + 1);
 }
 
+TEST_CASE("fault: an error of a merge that is heard of when the disk is well again does not keep the store from sealing") {
+  Faulty m;
+  int64_t t = m.clock.now_ns();
+  m.disk.fail_merge(std::chrono::milliseconds(100));
+  std::vector<double> kept;
+  for (int round = 0; round < 40; ++round) {
+    for (int i = 0; i < 4; ++i) {
+      const double value = round * 4 + i;
+      auto result = m.put(++t, value);
+      if (!result.ok()) {  // it was heard of here
+        m.clock.advance(std::chrono::seconds(2));
+        m.store->step();
+        result = m.put(t, value);
+      }
+      REQUIRE(result.ok());
+      kept.push_back(value);
+    }
+    const Status sealed = m.store->seal();
+    INFO((sealed.ok() ? "" : sealed.error().message));
+    REQUIRE(sealed.ok());
+    CHECK(!m.store->trouble());
+  }
+  CHECK(m.disk.counts().merge_faults == 1);
+  CHECK(read_values(*m.store, "m", {}) == kept);
+}
+
 TEST_CASE("fault: a failed sync acknowledges nothing, and the log is not trusted again") {
   Faulty m;
   const int64_t t = m.clock.now_ns();

@@ -294,3 +294,88 @@ TEST_CASE("outbox: a store that dropped entries is clean to fsck") {
   check_whole(n.read(kClass), 1, 40);
   CHECK(n.losses(kClass).at(0).entries == 30);
 }
+
+TEST_CASE("outbox: a full class that rejects refuses the whole effect, and takes it when the hub has acknowledged") {
+  Node n({{kClass, {}, 1000, OnFull::reject}});
+  n.queue(kClass, 1, 5000);  // alone, however large
+  REQUIRE(n.store->outbox_acknowledge(kClass, 1).ok());
+  n.queue(kClass, 10);
+  Effect effect;
+  effect.batches.push_back(values("m", {{n.clock.now_ns(), 1}}));
+  effect.outbox.push_back({OutboxClass::alarm, EntryKind::model_event, "s", "of another class"});
+  effect.outbox.push_back({kClass, EntryKind::model_event, "s", "x"});
+  for (int i = 0; i < 2; ++i) {
+    auto refused = n.store->commit(effect);
+    REQUIRE(!refused.ok());
+    CHECK(refused.error().code == Code::exhausted);
+    CHECK(refused.error().message.find("1000 of 1000 bytes of class diagnostics") != std::string::npos);
+    CHECK(n.store->read({"m", {}}, {}, 10).error().code == Code::not_found);
+    CHECK(n.status(OutboxClass::alarm).last_seq == 0);
+    CHECK(n.status(kClass).last_seq == 11);
+    CHECK(!n.store->trouble());
+    i == 0 ? n.open() : n.step();  // nor does a restart make room, or time
+  }
+  CHECK(n.losses(kClass).empty());
+  check_whole(n.read(kClass, 2), 2, 11);
+
+  REQUIRE(n.store->outbox_acknowledge(kClass, 2).ok());
+  REQUIRE(n.store->commit(effect).ok());
+  CHECK(n.status(kClass).last_seq == 12);
+  CHECK(n.status(OutboxClass::alarm).last_seq == 1);
+  CHECK(read_values(*n.store, "m", {}) == std::vector<double>{1});
+}
+
+TEST_CASE("outbox: a full class that drops what is new gives it no number, counts it, and goes on after an acknowledgement") {
+  Node n({{kClass, {}, 1000, OnFull::drop_newest}});
+  n.queue(kClass, 13);
+  CHECK(n.status(kClass).last_seq == 10);
+  CHECK(n.status(kClass).bytes == 1000);
+  n.step(std::chrono::minutes(10));
+  n.queue(kClass, 2);
+  REQUIRE(n.losses(kClass).size() == 1);
+  CHECK(n.losses(kClass)[0].reason == LossReason::full);
+  CHECK(n.losses(kClass)[0].entries == 5);
+  CHECK(n.losses(kClass)[0].unsent == 5);
+  n.power_cut();
+  CHECK(n.losses(kClass)[0].entries == 5);
+
+  auto items = n.read(kClass);
+  check_whole(items, 1, 10);
+  for (const OutboxItem& item : items) CHECK(item.kind == EntryKind::model_event);
+  REQUIRE(n.store->outbox_acknowledge(kClass, 4).ok());
+  n.queue(kClass, 6);
+  CHECK(n.status(kClass).last_seq == 14);
+  CHECK(n.losses(kClass)[0].entries == 7);
+  check_whole(n.read(kClass, 5), 5, 14);
+}
+
+TEST_CASE("outbox: records that a full class does not take stay in their stream, through sealing and a check") {
+  Node n({{OutboxClass::telemetry, {}, 2000, OnFull::drop_newest}});
+  const int64_t t = n.clock.now_ns() - 1'000'000'000;
+  std::vector<double> written;
+  for (int i = 0; i < 500; ++i) {
+    Effect effect;
+    effect.batches.push_back(values("m", {{t + i, i}}));
+    REQUIRE(n.store->commit(effect)->records == 1);
+    written.push_back(i);
+  }
+  const uint64_t queued = n.status(OutboxClass::telemetry).last_seq;
+  CHECK(queued < 500);
+  REQUIRE(n.losses(OutboxClass::telemetry).size() == 1);
+  CHECK(n.losses(OutboxClass::telemetry)[0].records == 500 - queued);
+  REQUIRE(n.store->seal().ok());
+  CHECK(read_values(*n.store, "m", {}) == written);
+  const auto items = n.read(OutboxClass::telemetry);
+  check_whole(items, 1, queued);
+  std::vector<double> sent;
+  for (const OutboxItem& item : items) {
+    auto batch = decode_block({item.subject, {}}, item.payload);
+    REQUIRE(batch.ok());
+    for (size_t i = 0; i < batch->rows(); ++i) sent.push_back(batch->columns[0].number(i));
+  }
+  CHECK(sent == std::vector<double>(written.begin(), written.begin() + static_cast<ptrdiff_t>(queued)));
+  n.store.reset();
+  auto report = fsck(n.options);
+  REQUIRE(report.ok());
+  CHECK(report->clean());
+}

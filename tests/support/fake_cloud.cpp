@@ -96,6 +96,12 @@ class FakeCloud::Link final : public sync::Uplink {
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
     return cloud_.exchange<sync::HelloReply>(message, {.hello = true, .epoch = message.epoch});
   }
+  Result<sync::RangeReply> range(const sync::RangeAsk& message) override {
+    if (!cloud_.up_) return fail(Code::unavailable, "the link is down");
+    SKERRY_ASSIGN(const sync::RangeAsk asked, sync::decode_range_ask(sync::encode(message)));
+    SKERRY_ASSIGN(const sync::RangeReply reply, cloud_.receiver_->range(asked));
+    return sync::decode_range_reply(sync::encode(reply));
+  }
   uint64_t begin(uint64_t ticket, sync::Batch message, sync::Lane) override {
     const uint64_t bytes = sync::encode(message).size();
     waiting_.emplace_back(ticket, std::move(message));
@@ -140,12 +146,21 @@ class FakeCloud::Link final : public sync::Uplink {
 };
 
 FakeCloud::FakeCloud(const Clock& clock) : clock_(clock), memory_(rocksdb::NewMemEnv(rocksdb::Env::Default())) { open(); }
+FakeCloud::FakeCloud(const Clock& clock, std::filesystem::path folder, uint64_t seed) : clock_(clock), folder_(std::move(folder)), random_(seed) { open(); }
 FakeCloud::~FakeCloud() = default;
 
 std::unique_ptr<sync::Uplink> FakeCloud::uplink() { return std::make_unique<Link>(*this); }
 
 void FakeCloud::open() {
-  receiver_ = must(hub::Receiver::open({.path = kDisk, .name = "fake", .file_system = memory_->GetFileSystem()}, clock_));
+  receiver_ = folder_.empty() ? must(hub::Receiver::open({.path = kDisk, .name = "fake", .file_system = memory_->GetFileSystem()}, clock_))
+                              : must(hub::Receiver::open({.path = folder_, .name = "fake", .file_system = disk_.file_system()}, clock_));
+}
+
+void FakeCloud::power_cut() {
+  disk_.cut_power();
+  receiver_.reset();
+  disk_.restore_power();
+  open();
 }
 
 void FakeCloud::restart() {
@@ -280,7 +295,7 @@ std::string FakeCloud::told(bool hello, std::string reply) const {
     case Lie::always_gap: answer = {BatchOutcome::gap, 0, ""}; break;
     case Lie::refuses: answer = {BatchOutcome::refused, answer.watermark, "not today"}; break;
     case Lie::holds_everything:
-      for (auto& w : greeting.watermarks) w.seq = 1'000'000'000;
+      for (auto& w : greeting.watermarks) w = {w.outbox_class, 1'000'000'000, {}};  // a hub that knows of no chains
       break;
   }
   return hello ? sync::encode(greeting) : sync::encode(answer);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,6 +16,7 @@
 #include "base/random.h"
 #include "hub/receiver.h"
 #include "sync/uplink.h"
+#include "tests/support/fault_fs.h"
 
 namespace rocksdb {
 class Env;
@@ -30,6 +32,8 @@ std::shared_ptr<rocksdb::FileSystem> hasty_file_system();
 class FakeCloud {
  public:
   explicit FakeCloud(const Clock& clock);
+  // The hub on a real disk in this folder, which power_cut() robs of what was not synced. The seed is that of the link's faults.
+  FakeCloud(const Clock& clock, std::filesystem::path folder, uint64_t seed);
   ~FakeCloud();
   FakeCloud(const FakeCloud&) = delete;
   FakeCloud& operator=(const FakeCloud&) = delete;
@@ -59,6 +63,7 @@ class FakeCloud {
 
   // --- the hub's disk
   void restart();                              // kill -9 and start again
+  void power_cut();                            // of a hub on a real disk
   void save();                                 // keeps a copy of its disk...
   void restore();                              // ...and goes back to it: what came since is lost
   void wipe();                                 // a new, empty disk
@@ -92,6 +97,8 @@ class FakeCloud {
   void copy(const std::string& from, const std::string& to);
 
   const Clock& clock_;
+  const std::filesystem::path folder_;         // empty: in memory
+  FaultFs disk_;
   std::unique_ptr<rocksdb::Env> memory_;
   std::unique_ptr<hub::Receiver> receiver_;
   Random random_{1};

@@ -1,5 +1,6 @@
 #include "tests/support/fault_fs.h"
 
+#include <pthread.h>
 #include <rocksdb/file_system.h>
 
 #include <algorithm>
@@ -8,6 +9,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
 
 namespace skerry::test {
 
@@ -46,6 +50,7 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
   void appended(const std::string& path, size_t bytes);
   uint64_t size(const std::string& path);
   IOStatus take_sync_fault(const std::string& path);
+  void fault_delay();
   void synced(const std::string& path, uint64_t size);
   void folder_synced(const std::string& folder);
   void count_read(size_t bytes);
@@ -62,6 +67,8 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
   bool powered = true;
   uint32_t sync_faults = 0;
   SyncFault fault = SyncFault::retryable;
+  std::optional<std::chrono::milliseconds> merge_fault;
+  std::chrono::milliseconds fault_late{};
   std::optional<uint64_t> space_left;
   Counts counts;
 };
@@ -85,7 +92,9 @@ class WritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
     IOStatus status = target()->Append(Slice(data.data(), allowed), options, debug);
     if (!status.ok()) return status;
     fs_.appended(path_, allowed);
-    return allowed == data.size() ? status : no_space();
+    if (allowed == data.size()) return status;
+    fs_.fault_delay();
+    return no_space();
   }
   IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
                   IODebugContext* debug) override {
@@ -99,7 +108,10 @@ class WritableFile final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus sync() {
     if (!fs_.has_power()) return IOStatus::OK();
     const uint64_t size = fs_.size(path_);
-    if (IOStatus status = fs_.take_sync_fault(path_); !status.ok()) return status;
+    if (IOStatus status = fs_.take_sync_fault(path_); !status.ok()) {
+      fs_.fault_delay();
+      return status;
+    }
     fs_.synced(path_, size);
     return IOStatus::OK();
   }
@@ -156,6 +168,13 @@ class Directory final : public rocksdb::FSDirectoryWrapper {
   const std::string path_;
   Fs& fs_;
 };
+
+// RocksDB merges tables in its threads of low priority.
+bool merging() {
+  char name[16] = "";
+  ::pthread_getname_np(::pthread_self(), name, sizeof name);
+  return std::string_view(name).starts_with("rocksdb:low");
+}
 
 std::string normal(const std::string& path) {
   std::string out = std::filesystem::path(path).lexically_normal().string();
@@ -261,9 +280,28 @@ uint64_t FaultFs::Impl::size(const std::string& path) {
   return files[path].size;
 }
 
+void FaultFs::Impl::fault_delay() {
+  std::chrono::milliseconds late{};
+  {
+    std::lock_guard lock(mutex);
+    late = fault_late;
+  }
+  std::this_thread::sleep_for(late);
+}
+
 IOStatus FaultFs::Impl::take_sync_fault(const std::string& path) {
-  std::lock_guard lock(mutex);
+  std::unique_lock lock(mutex);
   ++counts.syncs;
+  if (merge_fault && merging() && path.find("MANIFEST") != std::string::npos) {
+    ++counts.merge_faults;
+    const auto late = *std::exchange(merge_fault, std::nullopt);
+    files[path].broken = true;
+    lock.unlock();
+    std::this_thread::sleep_for(late);
+    IOStatus status = IOStatus::IOError("the sync of a merge failed");
+    status.SetRetryable(true);
+    return status;
+  }
   if (sync_faults == 0) return IOStatus::OK();
   --sync_faults;
   files[path].broken = true;
@@ -323,6 +361,16 @@ void FaultFs::fail_syncs(uint32_t count, SyncFault fault) {
   std::lock_guard lock(impl_->mutex);
   impl_->sync_faults = count;
   impl_->fault = fault;
+}
+
+void FaultFs::fail_merge(std::chrono::milliseconds late) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->merge_fault = late;
+}
+
+void FaultFs::delay_faults(std::chrono::milliseconds late) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->fault_late = late;
 }
 
 void FaultFs::set_space_left(uint64_t bytes) {

@@ -4,6 +4,7 @@
 // question never reach the disk, whatever later syncs answer: so do kernels. Threads: any.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -30,11 +31,16 @@ class FaultFs {
   enum class SyncFault { retryable, device };
   void fail_syncs(uint32_t count, SyncFault fault = SyncFault::retryable);
 
+  // The next sync of the manifest by a merge of tables fails, and says so that much later: a flush waits for it and fails too.
+  void fail_merge(std::chrono::milliseconds late);
+  // What fails says so later than it happened, as on a slow disk: what was well again meanwhile hears of it.
+  void delay_faults(std::chrono::milliseconds late);
+
   void set_space_left(uint64_t bytes);  // writes beyond it fail, half done, as on a full disk
   void lift_space();
 
   struct Counts {
-    uint64_t reads = 0, read_bytes = 0, syncs = 0, write_bytes = 0;
+    uint64_t reads = 0, read_bytes = 0, syncs = 0, write_bytes = 0, merge_faults = 0;
   };
   Counts counts() const;
 

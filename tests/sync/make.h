@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
@@ -76,6 +77,7 @@ struct Node {
   std::shared_ptr<rocksdb::FileSystem> disk = skerry::test::hasty_file_system();
   sync::Options options;
   std::vector<storage::OutboxRule> outbox_rules;
+  Duration acked_grace{0};
   std::function<LinkFacts(const BearerPolicy&)> link;
   std::function<DeviceFacts()> device;
   std::unique_ptr<storage::Store> store;
@@ -95,6 +97,7 @@ struct Node {
     store_options.node = "pump-1";
     store_options.streams = {{.name = "*", .durability = storage::Durability::os, .sync = true}};
     store_options.outbox = outbox_rules;
+    store_options.acked_grace = acked_grace;
     store_options.file_system = disk;
     auto opened = storage::Store::open(store_options, clock);
     INFO((opened.ok() ? "" : opened.error().message));
@@ -145,6 +148,11 @@ struct Node {
     return 0;
   }
 
+  // What is acknowledged leaves the disk.
+  void trim() {
+    for (int i = 0; i < 10; ++i) clock.advance(store->step());
+  }
+
   // Lets simulated time pass until nothing waits. False when the time was not enough.
   bool run_until_quiet(Duration at_most = std::chrono::hours(1)) {
     const SteadyTime end = clock.steady() + at_most;
@@ -156,7 +164,7 @@ struct Node {
   }
   void run_for(Duration time) {
     const SteadyTime end = clock.steady() + time;
-    for (int steps = 0; clock.steady() < end && steps < 100'000; ++steps) clock.advance(syncer->step());
+    for (int steps = 0; clock.steady() < end && steps < 100'000; ++steps) clock.advance(std::min(syncer->step(), end - clock.steady()));
   }
 };
 

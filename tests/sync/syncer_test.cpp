@@ -336,6 +336,7 @@ TEST_CASE("sync: what the hub lost after acknowledging it is declared on both si
   w.node.ingest(10);
   REQUIRE(w.node.run_until_quiet());
   const uint64_t acked = w.node.acked();
+  w.node.trim();
   w.cloud.restore();
   w.node.ingest(10);
   REQUIRE(w.node.run_until_quiet());
@@ -368,6 +369,7 @@ TEST_CASE("sync: a wiped hub is told who this is and takes what is left") {
   World w;
   w.node.ingest(10);
   REQUIRE(w.node.run_until_quiet());
+  w.node.trim();
   w.cloud.wipe();
   w.node.ingest(10);
   const uint64_t acked = w.node.acked();

@@ -12,7 +12,8 @@ namespace skerry::inference::compile {
 
 struct Range {
   float low = 0, high = 0;            // that eight bits cover best
-  std::vector<double> channel_means;  // along dimension 1, or the last of matrices
+  std::vector<double> channel_means;  // along dimension 1, or the last of what has five or more
+  std::vector<double> channel_tops;   // largest magnitude seen in each
 };
 
 // Of every computed value and input.

@@ -15,7 +15,8 @@
 
 namespace skerry::inference::plan {
 
-std::string instruction_set();  // "avx512_core_vnni": what the library uses of this processor
+std::string instruction_set();  // "avx512_core_vnni": what the library uses of this processor, and may by ONEDNN_MAX_CPU_ISA
+bool uses_vnni();               // AVX-512 with VNNI: our own kernels hold to the same level
 
 // Debian's library forks OpenMP threads by itself: for the life of a scope, and in this thread alone, at most `threads`.
 class ThreadScope {

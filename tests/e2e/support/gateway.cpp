@@ -63,10 +63,10 @@ bool ready(uint16_t port) {
   return answer.ok() && answer.value().status == 200;
 }
 
-Hub::Hub(std::filesystem::path folder) : folder_(std::move(folder)), port_(free_port()) { std::filesystem::create_directories(folder_); }
+Hub::Hub(std::filesystem::path folder, std::string address) : folder_(std::move(folder)), address_(std::move(address)), port_(free_port()) { std::filesystem::create_directories(folder_); }
 
 Status Hub::start() {
-  SKERRY_ASSIGN(Process process, Process::start("skerry-hub", {"--data", store().string(), "--port", std::to_string(port_)}, folder_));
+  SKERRY_ASSIGN(Process process, Process::start("skerry-hub", {"--data", store().string(), "--address", address_, "--port", std::to_string(port_)}, folder_));
   SKERRY_TRY(process.wait_for_line("listening on", milliseconds(20'000)));
   process_ = std::move(process);
   return {};
@@ -87,11 +87,21 @@ Daemon::Daemon(std::filesystem::path folder, const DaemonOptions& options) : fol
   toml += options.more;
   Status written = write_file_atomic(config_file(), toml);
   SKERRY_CHECK(written.ok(), "{}", written.error().message);
+  own_names_ = !options.resolv_conf.empty();
+  if (own_names_) written = write_file_atomic(folder_ / "resolv.conf", options.resolv_conf);
+  SKERRY_CHECK(written.ok(), "{}", written.error().message);
 }
 
 Status Daemon::start(milliseconds limit) {
   const auto begin = Steady::now();
-  SKERRY_ASSIGN(Process process, Process::start("skerryd", {"--config", config_file().string()}, folder_));
+  std::string program = "skerryd";
+  std::vector<std::string> arguments = {"--config", config_file().string()};
+  if (own_names_) {  // the same process in the end: each step becomes the next
+    const std::string script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+    arguments = {"--mount", "sh", "-c", script, "sh", (folder_ / "resolv.conf").string(), (program_folder() / program).string(), "--config", config_file().string()};
+    program = "/usr/bin/unshare";
+  }
+  SKERRY_ASSIGN(Process process, Process::start(program, arguments, folder_));
   SKERRY_TRY(process.wait_for_line("listening on", limit));
   while (!ready(port_)) {
     if (!process.running() || Steady::now() - begin > limit) {

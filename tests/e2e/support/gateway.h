@@ -24,18 +24,19 @@ uint16_t free_port();
 
 class Hub {
  public:
-  explicit Hub(std::filesystem::path folder);
+  explicit Hub(std::filesystem::path folder, std::string address = "127.0.0.1");
   Status start();                       // ready when it returns
   void kill9() { process_.reset(); }
   std::optional<Exit> terminate();
   bool running() { return process_ && process_->running(); }
   uint16_t port() const { return port_; }
-  std::string url() const { return fmt::format("http://127.0.0.1:{}", port_); }
+  std::string url() const { return fmt::format("http://{}:{}", address_, port_); }
   std::filesystem::path store() const { return folder_ / "store"; }
   Process& process() { return *process_; }
 
  private:
   std::filesystem::path folder_;
+  std::string address_;
   uint16_t port_;
   std::optional<Process> process_;
 };
@@ -47,6 +48,7 @@ struct DaemonOptions {
   std::string learning;            // lines for [learning]
   std::string sync;                // lines for [sync]
   std::string more;                // whole tables
+  std::string resolv_conf;         // what it sees as /etc/resolv.conf; empty: this machine's. Needs root
 };
 
 // One answer to a write, as its sender must see it.
@@ -96,6 +98,7 @@ class Daemon {
  private:
   std::filesystem::path folder_;
   uint16_t port_;
+  bool own_names_ = false;         // with a resolv.conf of its own
   std::optional<Process> process_;
   milliseconds start_time_{0};
 };
