@@ -121,6 +121,7 @@ struct Api::Impl {
     bytes_in += request.body.size();
     auto message = sync::decode_range_ask(request.body);
     if (!message.ok()) return ++refused, bad_message(message.error());
+    if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
     auto reply = receiver.range(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
     return binary(sync::encode(*reply));

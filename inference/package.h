@@ -47,7 +47,7 @@ struct GateSpec {
   double confidence = 0.95;
   double gain_min = 0.0;               // the candidate must be better by more than this on the node's held-out examples
   double reference_loss_max = 0.03;    // and must lose less than this on the pinned reference examples
-  double unexplained_max = 0.25;       // share of held-out labels that fit neither version: beyond it the labels are not believed
+  double unexplained_max = 0.25;       // share of own labels that the other labels contradict: beyond it none is believed
 };
 
 // The way of a candidate from the gate to serving, and back. Zero windows, no share: that stage is passed over.
@@ -66,12 +66,12 @@ struct RolloutSpec {
 enum class TrainingMethod { sparse, all, head };  // which parameters a fine-tuning may change
 const char* to_string(TrainingMethod method);
 
-// Sparsity and rate chosen on the simulated pump, whose model must follow a machine that it never met: 1 % of the parameters, or half the rate, move
-// it too little. On MotionSense 1 % fits most owners as well, in a fifth of the bytes: for links that are dear.
+// Sparsity and rate chosen on the simulated pump, whose model must follow a machine that it never met. A task that is nearer is learned by a fifth of
+// the share: the worker takes what is enough.
 struct TrainingSpec {
   uint32_t labels_min = 60;            // new training examples since the last job that make one worthwhile
   TrainingMethod method = TrainingMethod::sparse;
-  double sparsity = 0.05;              // sparse: share of parameters that a fine-tuning changes; 1 = all
+  double sparsity = 0.05;              // sparse: share of parameters that a fine-tuning may change; 1 = all
   uint32_t epochs = 8;
   double learning_rate = 4e-3;
   double ewc = 0.0;                    // weight of Elastic Weight Consolidation (Kirkpatrick et al. 2017); 0: none

@@ -25,13 +25,15 @@ double score(double n, double gained, double lost, double delta) {
   return off / std::sqrt(variance);
 }
 
+GateDecision judge_labels(const inference::GateSpec& spec, const LabelCounts& labels) {
+  const double contradicted = labels.labels == 0 ? 0 : static_cast<double>(labels.contradicted) / labels.labels;
+  if (contradicted <= spec.unexplained_max) return {true, fmt::format("{} of {} labels contradicted by the others", labels.contradicted, labels.labels)};
+  return {false, fmt::format("{:.0f} % of the {} labels are contradicted by the others, at most {:.0f} % may: look at the labels", 100 * contradicted,
+                             labels.labels, 100 * spec.unexplained_max)};
+}
+
 GateDecision judge_own(const inference::GateSpec& spec, const Paired& own) {
   const std::string found = both("held-out examples", own);
-  const double unexplained = static_cast<double>(own.neither()) / own.examples;
-  if (unexplained > spec.unexplained_max) {
-    return {false, fmt::format("{}; {:.0f} % of their labels fit neither version, at most {:.0f} % may: look at the labels", found,
-                               100 * unexplained, 100 * spec.unexplained_max)};
-  }
   const double bound = paired_lower_bound(own.examples, own.gained_apart, own.lost_apart, spec.confidence);
   const double chance = mcnemar_mid_p(own.gained_apart, own.lost_apart);
   const bool better = bound > spec.gain_min && (spec.gain_min < 0 || chance <= 1 - spec.confidence);
@@ -63,6 +65,8 @@ bool Paired::consistent() const {
          difference == static_cast<int64_t>(gained) - lost && gained_apart <= gained && lost_apart <= lost &&
          static_cast<uint64_t>(parent_correct) + gained <= examples;
 }
+
+bool LabelCounts::consistent() const { return doubted <= contradicted && contradicted <= labels; }
 
 double normal_quantile(double p) {
   static constexpr double a[] = {-3.969683028665376e+01, 2.209460984245205e+02, -2.759285104469687e+02, 1.383577518672690e+02, -3.066479806614716e+01, 2.506628277459239e+00};
@@ -99,17 +103,19 @@ double paired_lower_bound(uint32_t examples, uint32_t gained, uint32_t lost, dou
 }
 
 GateDecision decide_gate(const inference::GateSpec& spec, const GateInputs& in) {
-  if (!in.holdout.consistent() || !in.reference.consistent()) {  // only a broken report has them: never a reason to pass
+  if (!in.holdout.consistent() || !in.reference.consistent() || !in.labels.consistent()) {  // only a broken report has them: never a reason to pass
     return {false, "the report's counts of correct answers contradict each other"};
   }
   if (!in.finite) return {false, "the candidate answers NaN or infinity"};
   if (in.holdout.examples < std::max<uint32_t>(spec.examples_min, 1)) {
     return {false, fmt::format("only {} held-out examples, {} are needed to judge", in.holdout.examples, spec.examples_min)};
   }
+  GateDecision labels = judge_labels(spec, in.labels);
+  if (!labels.pass) return labels;
   GateDecision own = judge_own(spec, in.holdout);
   if (!own.pass) return own;
   GateDecision reference = judge_reference(spec, in.reference);
-  return {reference.pass, fmt::format("{}; {}", own.reason, reference.reason)};
+  return {reference.pass, fmt::format("{}; {}; {}", own.reason, reference.reason, labels.reason)};
 }
 
 }  // namespace skerry::learning

@@ -1,7 +1,7 @@
 // The gate: may this candidate's int8 artefact replace the serving one? Pure, on counts over the same examples, each answered by both.
 // Better on the node's own held-out examples, and not worse on the pinned reference set by a margin: both with the confidence that the
-// package asks for, never by a bare difference. Wrong labels make a candidate look neither better nor worse than it is, they only take
-// away evidence; when too many of them can't be explained by either version, nothing is decided on them at all.
+// package asks for, never by a bare difference. Labels that the others and the parent contradict are no evidence; where too many labels
+// contradict each other, nothing is decided on them at all.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,6 @@ struct Paired {
   // The same without neighbours: windows that overlap are one piece of evidence, not two.
   uint32_t gained_apart = 0, lost_apart = 0;
 
-  uint32_t neither() const { return examples - parent_correct - gained; }  // both versions answer something else than the label
   // False for counts that no two versions can have: a broken report.
   bool consistent() const;
   double parent() const { return examples == 0 ? 0 : static_cast<double>(parent_correct) / examples; }
@@ -32,9 +31,17 @@ double paired_lower_bound(uint32_t examples, uint32_t gained, uint32_t lost, dou
 // Quantile of the standard normal distribution, p in (0, 1) (Acklam's rational approximation, relative error below 2e-9).
 double normal_quantile(double p);
 
+// What cross-validation says of the own labels (worker/label_check.h). contradicted: by models that were trained on the other labels; doubted: of
+// these, by the parent as well. Doubted ones are not among the examples of the counts above.
+struct LabelCounts {
+  uint32_t labels = 0, contradicted = 0, doubted = 0;
+  bool consistent() const;
+};
+
 struct GateInputs {               // int8 artefacts
   Paired holdout, reference;
   bool finite = true;             // no NaN or infinity in any output
+  LabelCounts labels;             // none: not looked at
 };
 
 struct GateDecision {

@@ -188,6 +188,10 @@ Result<JobReport> parse_report(const std::string& text, const std::string& file)
     report.gate.holdout = parse_paired(gate.at("holdout"));
     report.gate.reference = parse_paired(gate.at("reference"));
     report.gate.finite = gate.at("finite");
+    if (gate.contains("labels")) {  // fine-tunings only
+      const nlohmann::json& labels = gate.at("labels");
+      report.gate.labels = {labels.at("labels"), labels.at("contradicted"), labels.at("doubted")};
+    }
     report.candidate_fp32_holdout_correct = json.at("candidate_fp32_holdout_correct");
     report.parameters = json.at("parameters");
     report.changed_parameters = json.at("changed_parameters");
@@ -324,7 +328,9 @@ Result<JobResult> read_result(const fs::path& folder, uint64_t bytes_max) {
 
 std::string to_json(const JobReport& report) {
   nlohmann::ordered_json json;
-  json["gate"] = {{"holdout", paired_json(report.gate.holdout)}, {"reference", paired_json(report.gate.reference)}, {"finite", report.gate.finite}};
+  const LabelCounts& labels = report.gate.labels;
+  json["gate"] = {{"holdout", paired_json(report.gate.holdout)}, {"reference", paired_json(report.gate.reference)}, {"finite", report.gate.finite},
+                  {"labels", {{"labels", labels.labels}, {"contradicted", labels.contradicted}, {"doubted", labels.doubted}}}};
   json["candidate_fp32_holdout_correct"] = report.candidate_fp32_holdout_correct;
   json["parameters"] = report.parameters;
   json["changed_parameters"] = report.changed_parameters;

@@ -5,6 +5,8 @@
 
 #include "inference/pipeline.h"
 #include "learning/internal/hash.h"
+#include "learning/provenance.h"
+#include "storage/record_format.h"
 
 namespace skerry::learning {
 namespace {
@@ -46,34 +48,76 @@ std::optional<storage::ExampleRole> example_role(const Options& options, const s
 Labels::Labels(storage::Store& store, inference::Engine& engine, const Options& options, const Clock& clock)
     : store_(store), engine_(engine), options_(options), clock_(clock) {}
 
-Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
-  std::lock_guard one_at_a_time(mutex_);
+Result<std::string> Labels::the_model(const std::string& asked) const {
+  if (!asked.empty()) return asked;
+  std::string model;
+  for (const auto& m : engine_.loaded()) {
+    if (!model.empty() && model != m->package.info.name) return fail(Code::invalid, "several models serve: name the one that the label is about");
+    model = m->package.info.name;
+  }
+  return model;
+}
+
+// Newest first.
+Result<std::vector<storage::Prediction>> Labels::select(const LabelRequest& request) const {
   std::vector<storage::Prediction> predictions;
   if (request.prediction) {
     SKERRY_ASSIGN(storage::Prediction p, store_.prediction(storage::PredictionId{*request.prediction}));
     predictions.push_back(std::move(p));
-  } else {
-    std::string model = request.model;
-    if (model.empty()) {
-      auto loaded = engine_.loaded();
-      for (const auto& m : loaded) {
-        if (!model.empty() && model != m->package.info.name) {
-          return fail(Code::invalid, "several models serve: name the one that the label is about");
-        }
-        model = m->package.info.name;
-      }
-    }
-    if (request.series.empty()) return fail(Code::invalid, "a label needs a prediction id, or a series and a time range");
-    if (request.range.from_ns >= request.range.to_ns) return fail(Code::invalid, "the label's range is empty: 'from' must lie before 'to'");
-    SKERRY_ASSIGN(predictions, store_.predictions(model, request.series, request.range, kPredictionsMax + 1));
-    if (predictions.empty()) {
-      return fail(Code::not_found, "no prediction of '{}' on {} lies wholly between {} and {}", model, request.series,
-                  format_time(request.range.from_ns), format_time(request.range.to_ns));
-    }
-    if (predictions.size() > kPredictionsMax) {
-      return fail(Code::invalid, "more than {} predictions lie in the range: label it in parts", kPredictionsMax);
-    }
+    return predictions;
   }
+  SKERRY_ASSIGN(const std::string model, the_model(request.model));
+  if (request.series.empty()) return fail(Code::invalid, "a label needs a prediction id, or a series and a time range");
+  if (request.range.from_ns >= request.range.to_ns) return fail(Code::invalid, "the label's range is empty: 'from' must lie before 'to'");
+  SKERRY_ASSIGN(predictions, store_.predictions(model, request.series, request.range, kPredictionsMax + 1));
+  if (predictions.empty()) {
+    return fail(Code::not_found, "no prediction of '{}' on {} lies wholly between {} and {}", model, request.series,
+                format_time(request.range.from_ns), format_time(request.range.to_ns));
+  }
+  if (predictions.size() > kPredictionsMax) {
+    return fail(Code::invalid, "more than {} predictions lie in the range: label it in parts", kPredictionsMax);
+  }
+  return predictions;
+}
+
+Result<WithdrawOutcome> Labels::withdraw(const LabelRequest& request) {
+  std::lock_guard one_at_a_time(mutex_);
+  SKERRY_ASSIGN(const std::vector<storage::Prediction> predictions, select(request));
+  WithdrawOutcome outcome;
+  std::vector<uint64_t> withdrawn;
+  for (size_t from = 0; from < predictions.size(); from += kPerEffect) {
+    storage::Effect effect;
+    for (size_t i = from; i < std::min(predictions.size(), from + kPerEffect); ++i) {
+      const storage::Prediction& p = predictions[i];
+      withdrawn.push_back(number(p.id));
+      if (p.label < 0) continue;  // nothing was said, or it was taken back before
+      storage::Label label;
+      label.model = p.model;
+      label.prediction = p.id;
+      label.series = p.series;
+      label.window = p.window;
+      label.value = storage::kWithdrawn;
+      label.source = request.source.substr(0, kNameBytesMax);
+      label.at_ns = clock_.now_ns();
+      effect.labels.push_back(std::move(label));
+    }
+    if (!effect.labels.empty()) SKERRY_TRY(store_.commit(effect));
+    outcome.predictions += static_cast<uint32_t>(effect.labels.size());
+  }
+  SKERRY_ASSIGN(outcome.versions, versions_that_used(store_, predictions.front().model, std::move(withdrawn)));
+  return outcome;
+}
+
+Result<std::vector<Proposal>> Labels::next(const std::string& model, size_t count_max) const {
+  SKERRY_ASSIGN(const std::string name, the_model(model));
+  SKERRY_TRY(engine_.find(name, std::nullopt));
+  SKERRY_ASSIGN(const std::vector<storage::Prediction> newest, store_.predictions(name, "", {}, kPredictionsMax));
+  return choose_next(newest, count_max);
+}
+
+Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
+  std::lock_guard one_at_a_time(mutex_);
+  SKERRY_ASSIGN(std::vector<storage::Prediction> predictions, select(request));
   SKERRY_ASSIGN(auto model, engine_.find(predictions.front().model, std::nullopt));
   const inference::PackageInfo& info = model->package.info;
   SKERRY_ASSIGN(int32_t value, label_index(info, request.label));

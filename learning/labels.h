@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "inference/engine.h"
+#include "learning/next_labels.h"
 #include "learning/options.h"
 #include "storage/store.h"
 
@@ -33,14 +34,27 @@ struct LabelOutcome {
   uint32_t correct = 0;       // of the scored ones
 };
 
+struct WithdrawOutcome {
+  uint32_t predictions = 0;                     // that had a label
+  std::vector<storage::ModelVersion> versions;  // not rejected, made or judged with any of the labels: ascending
+};
+
 class Labels {
  public:
   Labels(storage::Store& store, inference::Engine& engine, const Options& options, const Clock& clock);
   // Repeating a label changes nothing the second time; a different label for the same window replaces the first.
   // Error: invalid (unknown class: lists the known ones), not_found (no such prediction, or none in the range).
   Result<LabelOutcome> apply(const LabelRequest& request);
+  // Takes back what was said of the predictions that the request names (its label is not looked at): scores are as before, the examples are gone,
+  // and the hub hears of it. What serves stays: it is for a person to decide about the versions that are named. Error: as apply.
+  Result<WithdrawOutcome> withdraw(const LabelRequest& request);
+  // What to ask a person about next, of the newest predictions of a model (empty: the only one that serves). Error: invalid, not_found.
+  Result<std::vector<Proposal>> next(const std::string& model, size_t count_max) const;
 
  private:
+  Result<std::string> the_model(const std::string& asked) const;
+  Result<std::vector<storage::Prediction>> select(const LabelRequest& request) const;
+
   storage::Store& store_;
   inference::Engine& engine_;
   const Options options_;

@@ -11,6 +11,7 @@
 #include "learning/gate.h"
 #include "learning/internal/hash.h"
 #include "learning/job.h"
+#include "learning/provenance.h"
 #include "learning/trials.h"
 
 namespace skerry::learning {
@@ -141,8 +142,7 @@ struct Learner::Impl {
     return probe->sample(rate);
   }
 
-  Status remember() {
-    storage::Effect effect;
+  Status remember(storage::Effect effect = {}) {
     effect.notes.emplace_back(kJobNote, job ? encode_job(*job) : "");
     return store.commit(effect).ok() ? Status() : Status(fail(Code::unavailable, "the store refuses the job's note"));
   }
@@ -337,11 +337,13 @@ struct Learner::Impl {
     next.folder = (options.jobs / fmt::format("{}-{}", info.name, version)).string();
 
     ExampleSet train = example_set(info.window), holdout = example_set(info.window);
+    std::vector<uint64_t> used;
     for (Example& example : examples) {
       next.last_example = std::max(next.last_example, number(example.id));
       if (!fits(example, info)) continue;
       ExampleSet& set = example.role == storage::ExampleRole::train ? train : holdout;
       set.windows.push_back({std::move(example.data), example.label});
+      used.push_back(number(example.prediction));
     }
     if (train.windows.empty()) return fail(Code::unavailable, "no training examples yet");
 
@@ -358,7 +360,9 @@ struct Learner::Impl {
     SKERRY_ASSIGN(const std::string residual, trials.deltas().residual(info.name, info.version));
     SKERRY_TRY(write_job(next.folder, spec, train, holdout, calibration_windows(info), parent.package, residual));
     job = next;
-    Status remembered = remember();
+    storage::Effect provenance;
+    keep_provenance(provenance, info.name, version, std::move(used));
+    Status remembered = remember(std::move(provenance));
     if (!remembered.ok()) job.reset();
     return remembered;
   }

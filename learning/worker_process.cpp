@@ -22,6 +22,7 @@ namespace {
 
 constexpr size_t kLogBytesMax = 64 << 10;
 constexpr int kNice = 19;
+constexpr rlim_t kFileBytesMax = rlim_t{1} << 30;  // of one file: a worker that writes without end fails, and says so
 constexpr char kOomScore[] = "900";  // of 1000: among the first to go when memory runs out
 
 // Between fork and exec of a program with threads: only calls that are safe there.
@@ -33,6 +34,9 @@ constexpr char kOomScore[] = "900";  // of 1000: among the first to go when memo
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
+  ::signal(SIGXFSZ, SIG_IGN);  // the write fails instead, with a reason
+  const struct rlimit file_bytes {kFileBytesMax, kFileBytesMax};
+  ::setrlimit(RLIMIT_FSIZE, &file_bytes);
   int null = ::open("/dev/null", O_RDWR);
   if (null >= 0) {
     ::dup2(null, 0);

@@ -71,6 +71,7 @@ class Node {
   // The same of a producer that numbers what it sends: what was taken already is not taken again.
   Result<storage::Receipt> ingest(std::vector<Batch> batches, std::optional<storage::Producer> producer);
   Result<learning::LabelOutcome> label(const learning::LabelRequest& request);
+  learning::Labels& labels() { return *labels_; }
   NodeStatus status() const;
   // Called after each ingest, so that loops need not poll. Set before the first one.
   void on_ingest(std::function<void()> listener) { ingested_ = std::move(listener); }

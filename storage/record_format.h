@@ -10,6 +10,9 @@
 
 namespace skerry::storage {
 
+// A label's value that takes back what was said of its prediction: the score is as it was, and the example is gone.
+inline constexpr int32_t kWithdrawn = -1;
+
 std::string encode(const Prediction& prediction);
 std::string encode(const Label& label);
 std::string encode(const Example& example);

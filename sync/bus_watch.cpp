@@ -27,6 +27,7 @@ constexpr uint64_t kAnswerMicroseconds = 10'000'000;
 constexpr uint32_t kSignalSeconds = 10;                          // how often a modem measures
 constexpr size_t kEntriesMax = 64;                               // of a dictionary or a list
 constexpr size_t kAskedMax = 256;                                // bearers and modems, of one owner of the name
+constexpr size_t kDevicesMax = 256;
 constexpr size_t kSaidMax = 64;
 constexpr uint32_t kChangesPerMinute = 6;                        // of a device's technology, before it holds nothing back any longer
 
@@ -500,7 +501,7 @@ class SystemBus final : public BusWatch {
     std::map<std::string, BusFacts> fresh = internal::bus_facts(networks_.table, modems_.table, nonsense);
     for (const std::string& what : nonsense) say(what.substr(0, what.find(' ')), log::Level::warn, what + ": ignored");
     std::lock_guard lock(mutex_);
-    for (const auto& [name, old] : published_) remember_costs(old.facts, name, fresh);
+    for (const auto& [name, old] : published_) remember_costs(name, old.facts, fresh);
     std::map<std::string, Published> next;
     for (auto& [name, facts] : fresh) {
       auto old = published_.find(name);
@@ -511,13 +512,20 @@ class SystemBus final : public BusWatch {
     published_ = std::move(next);
   }
 
-  // While a service is gone, or back and not asked yet, what costs money is taken to be as it was.
-  void remember_costs(const BusFacts& old, const std::string& name, std::map<std::string, BusFacts>& fresh) const {
-    if (!networks_.known && old.metered) {
-      fresh[name].metered = old.metered;
-      fresh[name].metered_from = "NetworkManager, when it was there";
+  // Of a service that went, what costs money is taken to be as it was until it says something of that device again: back, it needs a while to find it.
+  void remember_costs(const std::string& name, const BusFacts& old, std::map<std::string, BusFacts>& fresh) const {
+    const bool metered = old.metered && (!networks_.known || old.metered_remembered), roaming = old.roaming && (!modems_.known || old.roaming_remembered);
+    if ((!metered && !roaming) || (!fresh.contains(name) && fresh.size() >= kDevicesMax)) return;
+    BusFacts& now = fresh[name];
+    if (metered && !now.metered) {
+      now.metered = old.metered;
+      now.metered_from = "NetworkManager, when it was there";
+      now.metered_remembered = true;
     }
-    if (!modems_.known && old.roaming) fresh[name].roaming = old.roaming;
+    if (roaming && !now.roaming) {
+      now.roaming = old.roaming;
+      now.roaming_remembered = true;
+    }
   }
 
   // A modem in NSA goes to LTE whenever it idles: no change of the link. One that jumps without end must not hold back what waits for it to settle.

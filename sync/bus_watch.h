@@ -3,7 +3,8 @@
 // number of messages, and leaves a bus that floods alone for a while. Their word is a prior; what the transport measures stands above it.
 // Neither is started by asking. A modem that reports no signal values is asked to, every ten seconds; one that refuses reports none.
 // Threads: look() from one thread, add_to() from any.
-// On failure: what is not known is not claimed. Whether a device is metered or roams, which costs money, is remembered while its service is gone.
+// On failure: what is not known is not claimed. Whether a device is metered or roams, which costs money, is remembered when its service
+// goes, until it says something of that device again.
 #pragma once
 
 #include <memory>

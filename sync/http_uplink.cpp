@@ -316,10 +316,11 @@ class HttpUplink final : public Uplink {
     return {};
   }
 
-  Error portal(Code code, const std::string& with) const {
+  Error portal(Code code, const std::string& with) {
+    link_changed();  // connections that are kept open lead to it even when it is gone
     return fail(code, "{} answers with {}: a captive portal stands before it (log in there), or sync.hub is no hub", options_.hub, with);
   }
-  Error refusal(int status, const std::string& message) const {
+  Error refusal(int status, const std::string& message) {
     if (status == 401 || status == 403) {  // of the device, not of what it sends
       return fail(Code::unavailable, "{} does not let this node in ({}): {}", options_.hub, status, message);
     }

@@ -1,9 +1,9 @@
-// Store-and-forward: asks the policy, sends the next contiguous batch of a class, trims the outbox by the hub's answer. Nothing is
-// deleted before the hub said that it holds it; a lost answer costs one repeated batch, which the hub recognises by its sequence.
+// Store-and-forward: asks the policy, puts the next contiguous batches of a class on their way, trims the outbox by the hub's answers. Nothing is
+// deleted before the hub said that it holds it; a lost answer costs repeated batches, which the hub recognises by their sequence.
 // Threads: step() from one thread; everything else from any.
 // On failure: any doubt about the hub's state leads to a HELLO, which brings its watermarks. A hub that knows more than this store
-// ever queued means that an old disk image was restored: a new epoch begins. A hub that lost what it had acknowledged declares the loss in
-// its answer to the HELLO, and last_error and lost_at_hub say it here. An answer that cannot be true - an acknowledgement of what was never
+// ever queued means that an old disk image was restored: a new epoch begins. A hub that lost what it had acknowledged gets again what the store still
+// keeps and declares the rest lost in its answer to the HELLO, and last_error and lost_at_hub say it here. An answer that cannot be true - an acknowledgement of what was never
 // sent, garbage - moves nothing: the tries grow rarer (decorrelated jitter) and the outbox keeps everything.
 #pragma once
 
@@ -60,7 +60,8 @@ class Syncer {
   Syncer(storage::Store& store, std::unique_ptr<Uplink> uplink, const Options& options, const Clock& clock, uint64_t seed,
          Environment environment);
   ~Syncer();
-  // At most one exchange. Returns zero when there is more to send now, else the delay until something may change by time alone; call
+  // One thing: takes the answers that came, and then begins one batch, says HELLO, or waits some 50 ms for what is on its way. Returns zero when there is
+  // more to do now, else the delay until something may change by time alone; call
   // sooner when something was queued.
   Duration step();
   void hold(bool held);                       // stop or resume sending; ingest is not affected
@@ -68,7 +69,7 @@ class Syncer {
 
   Policy policy() const;
   void set_policy(Policy policy);             // takes effect with the next step; the backlog stays as it is
-  void revoke_window(const std::string& name, bool revoked);  // as the network says; lasts until taken back or the end of the process
+  void revoke_window(const std::string& name, bool revoked);  // as the network says; until taken back, also over a restart
   // Every condition of every class, as of now; of another policy when given.
   std::vector<ClassDecision> explain(const Policy* instead = nullptr) const;
 

@@ -350,7 +350,7 @@ Result<graph::Graph> from_torchscript(std::span<const std::byte> file, const std
     std::istringstream stream(std::string(reinterpret_cast<const char*>(file.data()), file.size()));
     torch::jit::Module module = torch::jit::load(stream, at::kCPU);
     module.eval();
-    module = torch::jit::freeze(module);
+    module = torch::jit::freeze(module, c10::nullopt, false);  // what it would fold, passes.h folds; here weights stay what they are in the file
     std::shared_ptr<torch::jit::Graph> graph = module.get_method("forward").graph()->copy();
     torch::jit::Inline(*graph);
     torch::jit::EliminateDeadCode(graph);

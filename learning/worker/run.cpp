@@ -176,11 +176,13 @@ Result<Judged> judge(const Job& job, const fs::path& model, const std::string& e
 }
 
 // Two versions on the same windows. Of the next `overlap` - 1 windows after one that tells them apart, those that say the same count once.
-Paired paired(const ExampleSet& set, const Evaluation& parent, const Evaluation& candidate, size_t overlap) {
+// Doubted labels are no evidence; the parent contradicts them, so what the candidate loses is all counted.
+Paired paired(const ExampleSet& set, const std::vector<Verdict>& verdicts, const Evaluation& parent, const Evaluation& candidate, size_t overlap) {
   Paired out;
-  out.examples = static_cast<uint32_t>(set.windows.size());
   size_t gained_until = 0, lost_until = 0;
   for (size_t i = 0; i < set.windows.size(); ++i) {
+    if (i < verdicts.size() && verdicts[i] == Verdict::doubted) continue;
+    ++out.examples;
     const bool before = parent.answers[i] == set.windows[i].label, after = candidate.answers[i] == set.windows[i].label;
     out.parent_correct += before;
     out.candidate_correct += after;
@@ -229,9 +231,11 @@ Status run(Job& job) {
   inputs.spec = spec;
   inputs.spec.target = target;
   inputs.train = job.train;
+  inputs.holdout = job.holdout;
   inputs.reference = job.replay;
   inputs.parent_model = job.folder / "parent" / kModelFile;
   inputs.checkpoint = job.folder / "checkpoint.pt";
+  inputs.verdicts = job.folder / "labels.json";
   SKERRY_ASSIGN(inputs.residual, read_residual(job.folder / kResidualFile));
   // Progress is for people: a full disk must not end the training here, the checkpoint will say it.
   inputs.progress = [&](const Progress& progress) { (void)write_progress(job.folder, progress); };
@@ -252,14 +256,15 @@ Status run(Job& job) {
   SKERRY_ASSIGN(Evaluation fp32, evaluate(package / kModelFile, target.engine, job.holdout));
   // A window shares its records with the ones after it, which are evidence of the same.
   const size_t overlap = (target.window.rows + target.window.stride - 1) / target.window.stride;
-  report.gate.holdout = paired(job.holdout, candidate.holdout, candidate.holdout, overlap);
-  report.gate.reference = paired(job.judged, candidate.reference, candidate.reference, 1);
+  report.gate.holdout = paired(job.holdout, {}, candidate.holdout, candidate.holdout, overlap);
+  report.gate.reference = paired(job.judged, {}, candidate.reference, candidate.reference, 1);
   report.gate.finite = candidate.holdout.finite && candidate.reference.finite;
   report.candidate_fp32_holdout_correct = fp32.correct;
   if (parent) {
     SKERRY_ASSIGN(Judged before, judge(job, parent->file(parent->info.int8_file), parent->info.engine));
-    report.gate.holdout = paired(job.holdout, before.holdout, candidate.holdout, overlap);
-    report.gate.reference = paired(job.judged, before.reference, candidate.reference, 1);  // drawn one by one: none overlap
+    report.gate.holdout = paired(job.holdout, trained.verdicts.holdout, before.holdout, candidate.holdout, overlap);
+    report.gate.reference = paired(job.judged, {}, before.reference, candidate.reference, 1);  // drawn one by one: none overlap
+    report.gate.labels = count(trained.verdicts);
     trained.delta.model = target.name;
     trained.delta.base_version = parent->info.version;
     trained.delta.version = target.version;

@@ -45,6 +45,8 @@ int predictions(const Common& common, const PredictionsOptions& options);
 struct LabelOptions {
   std::string value, model, series, from, to, source = "operator";
   std::optional<uint64_t> prediction;
+  bool next = false, withdraw = false;
+  uint32_t count = 10;
 };
 int label(const Common& common, const LabelOptions& options);
 

@@ -90,8 +90,11 @@ void add_reading(CLI::App& app, Arguments& a) {
 void add_teaching(CLI::App& app, Arguments& a) {
   auto* label = command(app, a, "label", "say what is true of a prediction, or of a stretch of a series",
                         "skerry label bearing --prediction 12\n         skerry label normal --series 'pump{machine=pump-1}' --from "
-                        "2026-11-23T08:00:00Z --to 2026-11-23T08:05:00Z");
-  label->add_option("label", a.label.value, "a class of the model")->required();
+                        "2026-11-23T08:00:00Z --to 2026-11-23T08:05:00Z\n         skerry label --next --count 5\n         skerry label --withdraw --prediction 12");
+  label->add_option("label", a.label.value, "a class of the model");
+  label->add_flag("--next", a.label.next, "which windows to label: the answers that the model is least sure of");
+  label->add_option("--count", a.label.count, "of --next: at most (10)")->check(CLI::Range(1, 100));
+  label->add_flag("--withdraw", a.label.withdraw, "take back what was said; names the versions that were made with it");
   label->add_option("--prediction", a.label.prediction, "number of a prediction, see `skerry predictions`");
   label->add_option("--model", a.label.model, "needed when several models look at the series");
   label->add_option("--series", a.label.series);

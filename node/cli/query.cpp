@@ -124,15 +124,54 @@ int predictions(const Common& common, const PredictionsOptions& o) {
               print_predictions);
 }
 
+namespace {
+
+int next_labels(const Common& common, Api& api, const LabelOptions& o) {
+  auto answer = api.get("/v1/labels/next" + query_string({{"limit", std::to_string(o.count)}, {"model", o.model}}));
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+    return 0;
+  }
+  for (const json& one : (*answer)["next"]) {
+    print_line(fmt::format("{:>8}  {} to {}  {}  {} or {}, margin {:.2f}", text(one["prediction"]), text(one["from"]), text(one["to"]), text(one["series"]),
+                           text(one["answer"]), text(one["or"]), one.value("margin", 0.0)));
+  }
+  return 0;
+}
+
+int withdraw(const Common& common, Api& api, const json& body) {
+  auto answer = api.post("/v1/labels/withdraw", body);
+  if (!answer.ok()) return failed(common, answer.error());
+  if (common.json) {
+    print_json(*answer);
+    return 0;
+  }
+  print_line(fmt::format("{} labels taken back", text((*answer)["predictions"])));
+  for (const json& v : (*answer)["versions"]) {
+    print_line(fmt::format("{}/{} ({}) was made with them: `skerry models rollback {}`, then `skerry models train {}`", text(v["model"]), text(v["version"]),
+                           text(v["state"]), text(v["model"]), text(v["model"])));
+  }
+  return 0;
+}
+
+}  // namespace
+
 int label(const Common& common, const LabelOptions& o) {
-  json body = {{"label", o.value}, {"source", o.source}};
+  if (o.value.empty() != (o.next || o.withdraw) || (o.next && o.withdraw)) {
+    return failed(common, fail(Code::invalid, "say a label, or --next, or --withdraw"));
+  }
+  auto api = Api::open(common.url);
+  if (!api.ok()) return failed(common, api.error());
+  if (o.next) return next_labels(common, *api, o);
+  json body = {{"source", o.source}};
   if (o.prediction) body["prediction"] = *o.prediction;
   if (!o.model.empty()) body["model"] = o.model;
   if (!o.series.empty()) body["series"] = o.series;
   if (!o.from.empty()) body["from"] = o.from;
   if (!o.to.empty()) body["to"] = o.to;
-  auto api = Api::open(common.url);
-  if (!api.ok()) return failed(common, api.error());
+  if (o.withdraw) return withdraw(common, *api, body);
+  body["label"] = o.value;
   auto answer = api->post("/v1/labels", body);
   if (!answer.ok()) return failed(common, answer.error());
   if (common.json) {

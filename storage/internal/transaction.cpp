@@ -227,8 +227,9 @@ Status Transaction::score(Label& label) {
   if (p.label == label.value) return {};
   LiveScore& score = score_of(p.model, p.version);
   if (p.label < 0) ++score.labelled;
+  if (label.value == kWithdrawn) --score.labelled;
   if (p.label >= 0 && p.label == p.top) --score.correct;
-  if (label.value == p.top) ++score.correct;
+  if (label.value >= 0 && label.value == p.top) ++score.correct;
   p.label = label.value;
   put(kLedger, key, encode(p));
   return {};
@@ -236,6 +237,7 @@ Status Transaction::score(Label& label) {
 
 Status Transaction::add(Label label) {
   if (label.prediction != PredictionId::none) SKERRY_TRY(score(label));
+  if (label.value == kWithdrawn) SKERRY_TRY(withdraw_example(label));
   label.id = LabelId{counters_.label++};
   receipt_.labels.push_back(label.id);
   std::string bytes = encode(label);
@@ -281,6 +283,25 @@ Result<bool> Transaction::replace(Example& example) {
     remove_example(example.model, id, earlier);
   }
   return false;
+}
+
+Status Transaction::withdraw_example(const Label& label) {
+  Example gone;
+  gone.model = label.model;
+  gone.series = label.series;
+  gone.window = label.window;
+  const std::string by_window = key::example_by_window(gone);
+  const auto found = get(kExamples, by_window);
+  if (!found.ok()) return found.error().code == Code::not_found ? Status() : Status(found.error());
+  const ExampleId id{Reader(*found).key64()};
+  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(label.model, id)));
+  Reader in(row);
+  ExampleRow known;
+  known.role = static_cast<ExampleRole>(in.u8());
+  known.label = in.signed32();
+  remove(kExamples, by_window);
+  remove_example(label.model, id, known);
+  return {};
 }
 
 void Transaction::remove_example(const std::string& model, ExampleId id, const ExampleRow& row) {

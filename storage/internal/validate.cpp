@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/internal/producers.h"
+#include "storage/record_format.h"
 
 namespace skerry::storage::internal {
 namespace {
@@ -73,7 +74,8 @@ Status check(const Label& l) {
   SKERRY_TRY(check_series(l.series));
   SKERRY_TRY(check_window(l.window));
   SKERRY_TRY(check_text("label source", l.source, kNameBytesMax));
-  if (l.value < 0) return fail(Code::invalid, "the label {} is no class: classes count from 0", l.value);
+  if (l.value == kWithdrawn && l.prediction == PredictionId::none) return fail(Code::invalid, "what is withdrawn must name its prediction");
+  if (l.value < kWithdrawn) return fail(Code::invalid, "the label {} is no class: classes count from 0", l.value);
   return {};
 }
 

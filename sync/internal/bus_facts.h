@@ -42,6 +42,7 @@ struct BusFacts {  // of one network device
   Technology technology = Technology::unknown;
   std::string technology_from, metered_from;
   std::optional<bool> metered, roaming;
+  bool metered_remembered = false, roaming_remembered = false;  // said by a service that went since
   std::optional<double> rsrp_dbm, rsrq_db, snr_db;
   RadioFacts radio;
 };

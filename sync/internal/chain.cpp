@@ -48,15 +48,13 @@ Chains::Chains(storage::Store& store) : store_(store) {
   }
 }
 
-bool Chains::agrees(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub, const Batch& sent) {
+Histories Chains::compare(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub, const Batch& sent) {
   const uint64_t hub_chain = hub.seq == seq ? hub.value : 0;
-  if (hub_chain != 0) {
-    const std::optional<uint64_t> mine = own(outbox_class, seq, sent);
-    if (mine && *mine != hub_chain) return false;
-  }
+  const std::optional<uint64_t> mine = hub_chain == 0 ? std::nullopt : own(outbox_class, seq, sent);
+  if (mine && *mine != hub_chain) return Histories::other;
   points_[outbox_class] = {seq, hub_chain};
   write();
-  return true;
+  return mine ? Histories::same : Histories::unknown;
 }
 
 std::optional<uint64_t> Chains::own(storage::OutboxClass outbox_class, uint64_t seq, const Batch& sent) {

@@ -14,12 +14,14 @@
 
 namespace skerry::sync::internal {
 
+enum class Histories : uint8_t { same, other, unknown };
+
 class Chains {
  public:
   explicit Chains(storage::Store& store);
-  // False: certainly not the same. Otherwise the hub's word is remembered for `seq`, also over a restart. `sent`: entries that were just sent,
-  // which saves reading them again.
-  bool agrees(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub, const Batch& sent = {});
+  // Unless it is another, the hub's word is remembered for `seq`, also over a restart. `sent`: entries that were just sent, which saves reading
+  // them again.
+  Histories compare(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub, const Batch& sent = {});
   // The hub went back to `seq`: what follows is checked from there.
   void begin_at(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub);
   void forget();

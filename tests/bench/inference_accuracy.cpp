@@ -20,7 +20,10 @@ namespace {
 using inference::graph::Array;
 using inference::plan::Executor;
 
-constexpr int64_t kCalibration = 256, kJudged = 1000;
+struct Counts {
+  int64_t calibration, judged;
+};
+constexpr Counts kFull{256, 1000}, kSmoke{8, 8};
 constexpr uint64_t kCalibrationSeed = 1, kJudgedSeed = 77;
 constexpr double kErrorMax = 0.1, kPointsMax = 0.3;
 
@@ -69,8 +72,9 @@ Result<std::vector<float>> torch_int8_answers(const BenchModel& model, const Arr
   return torch_answers(result, judged);
 }
 
-Result<std::vector<Figure>> judge(const BenchModel& model, int64_t count, const std::filesystem::path& work) {
-  const Array calibration = realistic_samples(model, kCalibration, kCalibrationSeed), judged = realistic_samples(model, count, kJudgedSeed);
+Result<std::vector<Figure>> judge(const BenchModel& model, const Counts& counts, const std::filesystem::path& work) {
+  const int64_t count = counts.judged;
+  const Array calibration = realistic_samples(model, counts.calibration, kCalibrationSeed), judged = realistic_samples(model, count, kJudgedSeed);
   SKERRY_ASSIGN(inference::graph::Graph graph, read_onnx(model.onnx));
   SKERRY_ASSIGN(inference::compile::Compiled integer, inference::compile::compile(graph, {calibration}));
   SKERRY_ASSIGN(inference::compile::Compiled real, inference::compile::compile(graph, {}));
@@ -104,7 +108,10 @@ Result<Figure> unseen_users(Size size, const Places& places) {
   }
   options.scratch = places.work / "unseen";
   options.worker = e2e::program_folder() / "skerry-worker";
-  if (size == Size::smoke) options.epochs = 1;
+  if (size == Size::smoke) {
+    figure.skipped = "a quick run leaves the training to ./bench main --quick";
+    return figure;
+  }
   std::filesystem::create_directories(options.scratch);
   SKERRY_ASSIGN(BaseAccuracy base, measure_base_accuracy(options));
   std::cout << fmt::format("# HAR on people it has not seen: int8 {:.2f} %, fp32 {:.2f} %\n", base.int8, base.fp32);
@@ -118,7 +125,7 @@ Result<std::vector<Figure>> inference_accuracy(Size size, const Places& places) 
   SKERRY_ASSIGN(std::vector<BenchModel> models, bench_models(places.work));
   std::vector<Figure> out;
   for (const BenchModel& model : models) {
-    SKERRY_ASSIGN(std::vector<Figure> figures, judge(model, size == Size::full ? kJudged : 8, places.work));
+    SKERRY_ASSIGN(std::vector<Figure> figures, judge(model, size == Size::full ? kFull : kSmoke, places.work));
     out.insert(out.end(), figures.begin(), figures.end());
   }
   SKERRY_ASSIGN(Figure unseen, unseen_users(size, places));

@@ -16,12 +16,11 @@ namespace {
 using inference::graph::Array;
 using inference::plan::Executor;
 
-constexpr int64_t kCalibration = 64;
 constexpr double kBestAlone = 0.6, kBestTogether = 0.7;  // of the best peer's time, at batch 1 and 32
 
-Result<inference::compile::Compiled> compiled(const BenchModel& model) {
+Result<inference::compile::Compiled> compiled(const BenchModel& model, int64_t calibration) {
   SKERRY_ASSIGN(inference::graph::Graph graph, read_onnx(model.onnx));
-  return inference::compile::compile(std::move(graph), {realistic_samples(model, kCalibration, 1)});
+  return inference::compile::compile(std::move(graph), {realistic_samples(model, calibration, 1)});
 }
 
 // Median microseconds of `count` inferences.
@@ -82,10 +81,11 @@ std::vector<Contender> contenders(const BenchModel& model, const std::filesystem
 
 struct Count {
   int rounds = 7, runs[2] = {300, 20};
+  int64_t calibration = 64;
 };
 
 Result<std::vector<Figure>> measure(const BenchModel& model, const std::filesystem::path& modules, double peak, const Count& count) {
-  SKERRY_ASSIGN(inference::compile::Compiled plan, compiled(model));
+  SKERRY_ASSIGN(inference::compile::Compiled plan, compiled(model, count.calibration));
   SKERRY_ASSIGN(std::shared_ptr<const Executor> executor, Executor::make(plan.plan));
   const Array samples = realistic_samples(model, 32, 5);
   std::vector<Contender> peers = contenders(model, modules);
@@ -134,7 +134,7 @@ Result<std::vector<Figure>> inference_latency(Size size, const Places& places) {
   SKERRY_ASSIGN(double peak, integer_peak());
   std::cout << "# instruction set: " << Executor::instruction_set() << std::endl;
   Count count;
-  if (size == Size::smoke) count = {1, {5, 2}};
+  if (size == Size::smoke) count = {1, {5, 2}, 8};
   std::vector<Figure> out;
   for (const BenchModel& model : models) {
     SKERRY_ASSIGN(std::vector<Figure> figures, measure(model, e2e::program_folder() / "../../peers/npm", peak, count));

@@ -22,6 +22,8 @@ void all(const std::string& bytes) {
   round(bytes, sync::decode_hello_reply);
   round(bytes, sync::decode_batch);
   round(bytes, sync::decode_batch_reply);
+  round(bytes, sync::decode_range_ask);
+  round(bytes, sync::decode_range_reply);
 }
 
 }  // namespace

@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <cmath>
+
+#include "learning/next_labels.h"
+#include "learning/provenance.h"
 #include "tests/learning/island.h"
 
 using namespace skerry;
@@ -63,4 +68,110 @@ TEST_CASE("labels: mistakes name the remedy") {
   by_id.label = "low";
   CHECK(island.labels->apply(by_id).error().code == Code::not_found);
   CHECK(island.labels->apply({}).error().code == Code::invalid);
+}
+
+TEST_CASE("labels: a withdrawn label leaves the score as it was, takes its example along and tells the hub") {
+  Island island;
+  island.package(1);
+  island.start();
+  island.feed(8);
+  const auto before = island.store->live_score("toy", 1);
+  const LabelOutcome said = island.label_all("low");
+  const auto queued = island.store->outbox_status()[1].last_seq;
+
+  LabelRequest request;
+  request.series = island.series.text();
+  request.range = {island.begin_ns, island.end_ns};
+  auto taken_back = island.labels->withdraw(request);
+  REQUIRE(taken_back.ok());
+  CHECK(taken_back->predictions == said.predictions);
+  CHECK(taken_back->versions.empty());  // none was made yet
+  CHECK(island.store->live_score("toy", 1) == before);
+  CHECK(island.store->examples("toy", 10'000)->empty());
+  CHECK(island.store->example_counts("toy", storage::ExampleId::none)->all() == 0);
+  CHECK(island.store->outbox_status()[1].last_seq == queued + said.predictions);
+  CHECK(island.store->labels("toy", 1)->front().value == -1);
+
+  // Once more changes nothing, also after a restart; and what is said anew counts anew.
+  island.start();
+  CHECK(island.labels->withdraw(request)->predictions == 0);
+  CHECK(island.store->live_score("toy", 1) == before);
+  CHECK(island.label_all("high").examples == said.examples);
+  CHECK(island.store->live_score("toy", 1).labelled == said.predictions);
+
+  request.range = {0, 1};
+  CHECK(island.labels->withdraw(request).error().code == Code::not_found);
+}
+
+TEST_CASE("labels: withdrawing names the versions that were made with the label, and no other") {
+  Island island;
+  island.package(1);
+  island.start();
+  island.feed(16);
+  const int64_t half = island.begin_ns + (island.end_ns - island.begin_ns) / 2;
+  REQUIRE(island.label(island.begin_ns, half, "high").ok());
+  island.run(400);
+  REQUIRE(island.version(2).state == storage::ModelState::serving);
+  REQUIRE(island.label(half, island.end_ns, "high").ok());
+
+  LabelRequest request;
+  request.series = island.series.text();
+  request.range = {half, island.end_ns};
+  CHECK(island.labels->withdraw(request)->versions.empty());
+  request.range = {island.begin_ns, half};
+  auto versions = island.labels->withdraw(request)->versions;
+  REQUIRE(versions.size() == 1);
+  CHECK(versions[0].version == 2);
+  CHECK(versions[0].state == storage::ModelState::serving);
+  CHECK(island.engine->serving("toy") == 2u);  // it is for a person to decide
+}
+
+TEST_CASE("labels: which predictions a version used survives as a few bits each; damaged notes are refused") {
+  const std::vector<uint64_t> ids = {1, 2, 3, 130, 131, 1'000'000, UINT64_MAX};
+  CHECK(*decode_ids(encode_ids({131, 3, 2, 1, 130, 1'000'000, UINT64_MAX, 3})) == ids);
+  CHECK(decode_ids("")->empty());
+  CHECK(encode_ids({1, 2, 3, 4, 5}).size() == 5);
+  CHECK(decode_ids("\x80").error().code == Code::corrupt);
+  CHECK(decode_ids(std::string(12, '\xff')).error().code == Code::corrupt);
+  CHECK(decode_ids(encode_ids({UINT64_MAX}) + "\x01").error().code == Code::corrupt);
+}
+
+namespace {
+
+storage::Prediction answered(uint64_t id, std::vector<float> scores, int64_t from_ns) {
+  storage::Prediction p;
+  p.id = storage::PredictionId{id};
+  p.model = "toy";
+  p.series = "imu";
+  p.window = {from_ns, from_ns + 10};
+  p.top = static_cast<int32_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  p.scores = std::move(scores);
+  return p;
+}
+
+}  // namespace
+
+TEST_CASE("labels: asks about what the model is least sure of, not ten times the same, and not about overlapping windows") {
+  std::vector<storage::Prediction> answers;
+  for (uint64_t i = 0; i < 50; ++i) answers.push_back(answered(i + 1, {9, 0, 0}, static_cast<int64_t>(100 * i)));           // sure
+  for (uint64_t i = 50; i < 60; ++i) answers.push_back(answered(i + 1, {3, 2.9f, -5}, static_cast<int64_t>(100 * i)));      // 0 or 1
+  answers.push_back(answered(61, {-5, 2, 1.8f}, 6100));                                                                  // 1 or 2
+  answers.push_back(answered(62, {3, 3, -5}, 100 * 50 + 5));                                                             // overlaps number 51
+  answers.push_back(answered(63, {3, 3, 3}, 7000));
+  answers.back().label = 1;  // known already
+  answers.push_back(answered(64, {NAN, 3, 3}, 8000));
+  answers.push_back(answered(65, {1}, 9000));
+
+  const std::vector<Proposal> two = choose_next(answers, 2);
+  REQUIRE(two.size() == 2);
+  CHECK(number(two[0].prediction.id) == 62);
+  CHECK(two[0].margin == Approx(0).margin(1e-6));
+  CHECK(two[0].second == 1);
+  CHECK(number(two[1].prediction.id) == 61);  // less unsure than the other nine, but of another kind
+  CHECK(two[1].second == 2);
+  for (const Proposal& proposal : choose_next(answers, 100)) {
+    CHECK(number(proposal.prediction.id) <= 62);
+    CHECK(number(proposal.prediction.id) != 51);
+  }
+  CHECK(choose_next({}, 5).empty());
 }

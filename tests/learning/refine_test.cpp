@@ -41,18 +41,21 @@ ExampleSet windows(uint32_t count, uint64_t seed, bool labelled = true) {
 
 struct Said {
   int code = -1;
-  std::string text;  // both outputs
+  std::string report, text;  // standard output, and both
 };
 
 Said worker(const std::string& words) {
-  const std::string command = (fs::path(SKERRY_BIN_DIR) / "skerry-worker").string() + " " + words + " 2>&1";
+  const TempDir dir;
+  const fs::path errors = dir / "errors";
+  const std::string command = (fs::path(SKERRY_BIN_DIR) / "skerry-worker").string() + " " + words + " 2>" + errors.string();
   FILE* pipe = ::popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);
   Said out;
   char bytes[4096];
-  for (size_t got; (got = ::fread(bytes, 1, sizeof bytes, pipe)) > 0;) out.text.append(bytes, got);
+  for (size_t got; (got = ::fread(bytes, 1, sizeof bytes, pipe)) > 0;) out.report.append(bytes, got);
   const int status = ::pclose(pipe);
   out.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  out.text = out.report + read_file(errors, 1 << 20).value_or("");
   return out;
 }
 
@@ -91,7 +94,7 @@ struct Bench {
 nlohmann::json report(const Said& said) {
   INFO(said.text);
   REQUIRE(said.code == 0);
-  const auto json = nlohmann::json::parse(said.text, nullptr, false);
+  const auto json = nlohmann::json::parse(said.report, nullptr, false);
   REQUIRE(json.is_object());
   return json;
 }

@@ -56,6 +56,17 @@ TEST_CASE("worker: the reason of a failure is its exit code and its last line, a
   CHECK(std::filesystem::file_size(dir / "worker.log") <= 64 << 10);
 }
 
+TEST_CASE("worker: a file without end is refused, and the reason is known") {
+  TempDir dir;
+  auto worker = make_worker_launcher(script(dir, "LC_ALL=C dd if=/dev/zero of=$2/big bs=1 count=1 seek=2000000000 status=none || exit 5"));
+  REQUIRE(worker->start(dir.path()).ok());
+  WorkerExit exit = wait_for(*worker);
+  CHECK_FALSE(exit.ok);
+  CHECK(exit.reason.find("exit code 5") == 0);
+  CHECK(exit.reason.find("too large") != std::string::npos);
+  CHECK(std::filesystem::file_size(dir / "big") < 2'000'000'000);
+}
+
 TEST_CASE("worker: kill ends it at once") {
   TempDir dir;
   auto worker = make_worker_launcher(script(dir, "exec sleep 1000"));

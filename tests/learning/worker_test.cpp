@@ -148,6 +148,27 @@ TEST_CASE("skerry-worker: fits a base, fine-tunes it for a shifted sensor, and b
   CHECK_FALSE(fs::exists(diverges / "result"));
 }
 
+TEST_CASE("skerry-worker: labels that all others contradict are not learned from") {
+  TempDir dir;
+  const inference::Package base = base_in(dir);
+  const fs::path job = dir / "mistaken";
+  ExampleSet train = windows(240, 3, false);  // what the base knows well
+  for (size_t i = 0; i < train.windows.size(); i += 10) train.windows[i].label = (train.windows[i].label + 1) % 3;
+  REQUIRE(write_job(job, finetune_spec(base), train, windows(120, 4, false), {kChannels, kRows, {}}, base).ok());
+  REQUIRE(worker("run", job) == 0);
+  auto result = read_result(job, 1 << 28);
+  REQUIRE(result.ok());
+  const LabelCounts labels = result->report.gate.labels;
+  INFO(to_json(result->report));
+  CHECK(labels.labels == 360);
+  CHECK(labels.doubted >= 20);
+  CHECK(labels.contradicted <= 40);
+  const Paired& held_out = result->report.gate.holdout;
+  CHECK(held_out.examples + 5 >= 120);
+  CHECK(held_out.lost <= 3);
+  CHECK(fs::exists(job / "labels.json"));
+}
+
 TEST_CASE("skerry-worker: killed at several instants it goes on, to the same result") {
   TempDir dir;
   inference::Package base = base_in(dir);

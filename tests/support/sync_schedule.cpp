@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 using storage::OutboxClass;
 namespace fs = std::filesystem;
 
-constexpr int kActs = 40, kStepsMax = 20'000;
+constexpr int kActs = 30, kStepsMax = 20'000;
 constexpr Duration kQuietWithin = 2h;
 
 class Schedule {
@@ -58,6 +58,7 @@ class Schedule {
     store.node = "pump-1";
     store.streams = {{.name = "*", .durability = durability_, .sync = true}};
     store.write_buffer_bytes = 256 << 10;
+    store.block_cache_bytes = 1 << 20;
     store.acked_grace = grace_;
     if (ttl_ > Duration::zero()) store.outbox = {{.outbox_class = OutboxClass::telemetry, .ttl = ttl_}};
     store.file_system = disk_.file_system();

@@ -144,3 +144,25 @@ TEST_CASE("again: what was acknowledged under an earlier epoch is not asked for 
   w.node.run_for(1min);
   CHECK(w.hub_has_all());
 }
+
+TEST_CASE("again: another history is noticed although what lies before it expired here") {
+  World w;
+  w.node.outbox_rules = {{.outbox_class = OutboxClass::telemetry, .ttl = 1h}};
+  w.node.restart();
+  w.cloud.down();
+  w.records(5);  // waiting in the image
+  const auto image = w.take_image();
+  w.cloud.up();
+  w.records(3);
+  REQUIRE(w.node.run_until_quiet());
+  w.restore_image(image);
+  w.cloud.down();
+  w.clock.advance(2h);
+  w.node.trim();  // the five have expired in the image
+  w.node.next_ns = w.clock.now_ns();
+  w.records(4);
+  w.cloud.up();
+  REQUIRE(w.node.run_until_quiet());
+  CHECK(w.node.syncer->status().epochs_begun == 1);
+  CHECK(w.hub_has_all());
+}

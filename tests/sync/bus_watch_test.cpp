@@ -68,7 +68,11 @@ struct Island {
     return false;
   }
   bool until_known() {
-    return until([&] { return wwan().technology != Technology::unknown && wwan().metered && !wwan().radio.apn.empty(); });
+    return until([&] {
+      const LinkFacts w = wwan(), e = of("eth0");
+      return w.technology != Technology::unknown && w.metered && w.rsrp_dbm && w.roaming && !w.radio.apn.empty() && !w.radio.operator_name.empty() &&
+             !w.radio.connectivity.empty() && e.metered && !e.radio.connectivity.empty() && modems->calls("Setup") == 1;
+    });
   }
 };
 
@@ -165,9 +169,17 @@ TEST_CASE("bus: services appear, vanish and return; what costs money is remember
   CHECK(island.wwan().metered == true);
   CHECK(island.of("eth0").metered == false);
 
+  {  // back, and without its modem yet
+    auto empty = test::FakeService::start(island.bus->address(), "org.freedesktop.ModemManager1", "/org/freedesktop/ModemManager1");
+    REQUIRE(empty.ok());
+    REQUIRE(island.until([&] { return empty.value()->calls("GetManagedObjects") == 1; }));
+    for (int i = 0; i < 20; ++i) island.watch->look();
+    CHECK(island.wwan().roaming == true);
+  }
   island.start_services();
-  REQUIRE(island.until([&] { return island.wwan().metered_from == "NetworkManager" && island.wwan().technology == Technology::nr_sa; }));
-  CHECK(island.wwan().roaming == false);
+  REQUIRE(island.until([&] {
+    return island.wwan().metered_from == "NetworkManager" && island.wwan().technology == Technology::nr_sa && island.wwan().roaming == false;
+  }));
 }
 
 TEST_CASE("bus: a device that is unplugged is forgotten") {

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "tests/support/chaos_proxy.h"
@@ -190,6 +191,78 @@ TEST_CASE("http uplink: an endless answer costs neither memory nor time") {
     CHECK(std::chrono::steady_clock::now() - start < 6s);
     CHECK(peak_kib() - before < 200'000);  // some milliseconds at memory speed, not gigabytes
   }
+}
+
+TEST_CASE("http uplink: batches tell a hub from what is none, too") {
+  struct Case {
+    const char* name;
+    std::string head, more;
+    Code code;
+  };
+  const std::string megabyte(1 << 20, 'x');
+  const Case cases[] = {
+      {"an error of the hub", answer(503, "later"), "", Code::unavailable},
+      {"a refusal", answer(400, "never"), "", Code::invalid},
+      {"no content", answer(204, ""), "", Code::corrupt},
+      {"a login page", answer(200, "<html>Please log in</html>", "Content-Type: text/html\r\n"), "", Code::corrupt},
+      {"a redirect", answer(302, "", "Location: http://127.0.0.1:1/\r\n"), "", Code::unavailable},
+      {"half an answer", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nSKRY", "", Code::unavailable},
+      {"no HTTP", "\x16\x03\x01 this is not HTTP\r\n\r\n", "", Code::unavailable},
+      {"nothing", "", "", Code::unavailable},
+      {"a bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx", "", Code::unavailable},
+      {"more answers than questions", answer(200, "a") + answer(200, "b") + answer(200, "c"), "", Code::corrupt},
+      {"a body of ten gigabytes", "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", megabyte, Code::unavailable},
+      {"chunks without end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "100000\r\n" + megabyte + "\r\n", Code::unavailable},
+      {"headers without end", "HTTP/1.1 200 OK\r\n", "X-Header: " + std::string(60'000, 'h') + "\r\n", Code::unavailable},
+      {"one header without end", "HTTP/1.1 200 OK\r\nX: ", megabyte, Code::unavailable},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    RawServer server([&](int round, std::string& out) {
+      out = round == 0 ? c.head : c.more;
+      return round == 0 || !c.more.empty();
+    });
+    auto uplink = make_http_uplink(to(server.url, 5s));
+    auto reply = deliver(*uplink, batch_of(1, 1));
+    REQUIRE_FALSE(reply.ok());
+    INFO(reply.error().message);
+    CHECK(reply.error().code == c.code);
+    CHECK(uplink->answers(Duration::zero()).empty());  // told once
+  }
+}
+
+TEST_CASE("http uplink: a refusal ends the batches behind it, each told once") {
+  RawServer server(once(answer(400, "not this one")));
+  auto uplink = make_http_uplink(to(server.url, 5s));
+  for (uint64_t ticket = 1; ticket <= 3; ++ticket) (void)uplink->begin(ticket, batch_of(ticket, ticket), Lane::bulk);
+  std::map<uint64_t, Code> told;
+  while (told.size() < 3) {
+    for (const Answer& a : uplink->answers(1s)) {
+      REQUIRE_FALSE(a.reply.ok());
+      CHECK(told.emplace(a.ticket, a.reply.error().code).second);
+    }
+  }
+  CHECK(told[1] == Code::invalid);
+  CHECK(told[2] == Code::unavailable);
+  CHECK(told[3] == Code::unavailable);
+}
+
+TEST_CASE("http uplink: what is given up is told once, and the next batch gets a fresh connection") {
+  skerry::test::SimClock clock;
+  ServedHub hub(clock);
+  auto proxy = ChaosProxy::start("127.0.0.1", hub.port());
+  REQUIRE(proxy.ok());
+  auto uplink = make_http_uplink(to((*proxy)->url(), 30s));
+  REQUIRE(uplink->hello(hello_of(1, 9)).ok());
+  (*proxy)->blackhole();
+  for (uint64_t ticket = 1; ticket <= 3; ++ticket) (void)uplink->begin(ticket, batch_of(ticket, ticket), Lane::bulk);
+  CHECK(uplink->answers(50ms).empty());
+  CHECK(uplink->give_up().size() == 3);
+  CHECK(uplink->give_up().empty());
+  (*proxy)->pass();
+  auto reply = deliver(*uplink, batch_of(1, 2));
+  REQUIRE(reply.ok());
+  CHECK(reply->watermark == 2);
 }
 
 TEST_CASE("http uplink: an answer that drips in for ever ends with the timeout") {

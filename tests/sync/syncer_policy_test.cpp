@@ -243,3 +243,18 @@ TEST_CASE("sync: when the carrier comes back nobody waits for the backoff") {
   for (int i = 0; i < 3; ++i) w.node.syncer->step();
   CHECK(w.node.waiting() == 0);
 }
+
+TEST_CASE("sync: a window that was revoked stays so over a restart, until it is given back") {
+  World w(with_policy("[sync.class.telemetry]\nwindows_only = true\n[[sync.window]]\nname = \"night\"\ntimes = \"00:00-23:59\"\n"));
+  w.node.syncer->revoke_window("night", true);
+  w.node.restart();
+  CHECK(w.node.syncer->status().revoked == std::set<std::string>{"night"});
+  w.node.ingest(10);
+  w.node.run_for(10min);
+  CHECK(w.node.waiting() == 1);
+  w.node.syncer->revoke_window("night", false);
+  w.node.restart();
+  CHECK(w.node.syncer->status().revoked.empty());
+  REQUIRE(w.node.run_until_quiet());
+  CHECK(w.hub_has_all());
+}

@@ -3,6 +3,7 @@
 
 #include <fstream>
 #include <functional>
+#include <map>
 
 #include "tests/support/certificates.h"
 #include "tests/support/chaos_proxy.h"
@@ -59,6 +60,46 @@ void check_contract(const std::function<Subject()>& make) {
     CHECK(applied->watermark == 5);
     CHECK(deliver(*s.uplink, batch_of(1, 5))->outcome == BatchOutcome::duplicate);
     CHECK(deliver(*s.uplink, batch_of(7, 8))->outcome == BatchOutcome::gap);
+  }
+  SECTION("several batches on their way are applied in their order, alarms beside them") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    sync::Batch alarm = batch_of(1, 1);
+    alarm.outbox_class = OutboxClass::alarm;
+    for (uint64_t n = 1; n <= 5; ++n) CHECK(s.uplink->begin(n, batch_of(10 * n - 9, 10 * n), Lane::bulk) > 0);
+    CHECK(s.uplink->begin(6, alarm, Lane::urgent) > 0);
+    std::map<uint64_t, BatchReply> told;
+    while (told.size() < 6) {
+      for (const Answer& a : s.uplink->answers(1s)) {
+        INFO((a.reply.ok() ? "" : a.reply.error().message));
+        REQUIRE(a.reply.ok());
+        CHECK(a.traffic.sent > 0);
+        CHECK(told.emplace(a.ticket, *a.reply).second);
+      }
+    }
+    for (const auto& [ticket, reply] : told) CHECK(reply.outcome == BatchOutcome::applied);
+    CHECK(told[5].watermark == 50);
+    CHECK(told[6].watermark == 1);
+    CHECK(s.node().duplicates == 0);
+  }
+  SECTION("the hub says what it holds of a range, and nothing of a node that it does not know") {
+    Subject s = make();
+    REQUIRE(s.uplink->hello(hello_of(1, 9)).ok());
+    REQUIRE(deliver(*s.uplink, batch_of(1, 5)).ok());
+    auto digest = [](uint64_t first, uint64_t last) {
+      uint64_t d = kFirstChain;
+      for (uint64_t seq = first; seq <= last; ++seq) d = digest_after(d, item(seq));
+      return d;
+    };
+    auto held = s.uplink->range({"pump-1", 7, OutboxClass::telemetry, 2, 4});
+    REQUIRE(held.ok());
+    CHECK(held->count == 3);
+    CHECK(held->digest == digest(2, 4));
+    CHECK(s.uplink->range({"pump-1", 7, OutboxClass::telemetry, 4, 9})->count == 2);
+    CHECK(s.uplink->range({"pump-1", 7, OutboxClass::telemetry, 6, 9})->count == 0);
+    auto stranger = s.uplink->range({"pump-2", 7, OutboxClass::telemetry, 1, 1});
+    REQUIRE_FALSE(stranger.ok());
+    CHECK((stranger.error().code == Code::not_found || stranger.error().code == Code::invalid));
   }
   SECTION("a link that is down is unavailable, and works again afterwards") {
     Subject s = make();

@@ -189,3 +189,31 @@ TEST_CASE("wire: random bytes behind a valid envelope never do harm") {
     (void)decode_batch_reply(message).ok();
   }
 }
+
+TEST_CASE("wire: a question about a range comes back as it was sent, and one that is too long is refused") {
+  auto ask = decode_range_ask(encode(RangeAsk{"pump-1", 99, OutboxClass::label, 5, 9}));
+  REQUIRE(ask.ok());
+  CHECK(ask->node == "pump-1");
+  CHECK(ask->epoch == 99);
+  CHECK(ask->outbox_class == OutboxClass::label);
+  CHECK(ask->first_seq == 5);
+  CHECK(ask->last_seq == 9);
+  auto reply = decode_range_reply(encode(RangeReply{5, 0xfedcba9876543210}));
+  REQUIRE(reply.ok());
+  CHECK(reply->count == 5);
+  CHECK(reply->digest == 0xfedcba9876543210);
+  CHECK(decode_range_ask(encode(RangeAsk{"pump-1", 99, OutboxClass::label, 1, kRangeMax})).ok());
+  CHECK(decode_range_ask(encode(RangeAsk{"pump-1", 99, OutboxClass::label, 1, kRangeMax + 1})).error().code == Code::invalid);
+  CHECK(decode_range_ask(encode(RangeAsk{"pump-1", 99, OutboxClass::label, 9, 5})).error().code == Code::invalid);
+  CHECK(decode_range_ask(encode(RangeAsk{"pump-1", 99, OutboxClass::label, 0, 5})).error().code == Code::invalid);
+  CHECK(decode_range_reply(encode(RangeReply{kRangeMax + 1, 1})).error().code == Code::invalid);
+  CHECK(decode_range_ask(encode(RangeReply{1, 1})).error().code == Code::corrupt);
+}
+
+TEST_CASE("wire: how far back a node can go is between the first number and what waits") {
+  auto hello = decode_hello(encode(Hello{"pump-1", 99, {{OutboxClass::telemetry, 4, 9, 2}, {OutboxClass::label, 4, 9}}, 0, {}, ""}));
+  REQUIRE(hello.ok());
+  CHECK(hello->positions[0].oldest() == 2);
+  CHECK(hello->positions[1].oldest() == 4);
+  CHECK(decode_hello(encode(Hello{"pump-1", 99, {{OutboxClass::telemetry, 4, 9, 5}}, 0, {}, ""})).error().code == Code::invalid);
+}
