@@ -10,8 +10,9 @@
 
 namespace skerry::storage {
 
-// A label's value that takes back what was said of its prediction: the score is as it was, and the example is gone.
-inline constexpr int32_t kWithdrawn = -1;
+// A label's value that takes back what was said of its prediction: the score is as it was, and the example is gone. Not -1, which is what
+// a sender's program has for "no class" when something is wrong with it.
+inline constexpr int32_t kWithdrawn = -2;
 
 std::string encode(const Prediction& prediction);
 std::string encode(const Label& label);

@@ -230,7 +230,7 @@ Status Transaction::score(Label& label) {
   if (label.value == kWithdrawn) --score.labelled;
   if (p.label >= 0 && p.label == p.top) --score.correct;
   if (label.value >= 0 && label.value == p.top) ++score.correct;
-  p.label = label.value;
+  p.label = label.value == kWithdrawn ? -1 : label.value;
   put(kLedger, key, encode(p));
   return {};
 }

@@ -75,7 +75,7 @@ Status check(const Label& l) {
   SKERRY_TRY(check_window(l.window));
   SKERRY_TRY(check_text("label source", l.source, kNameBytesMax));
   if (l.value == kWithdrawn && l.prediction == PredictionId::none) return fail(Code::invalid, "what is withdrawn must name its prediction");
-  if (l.value < kWithdrawn) return fail(Code::invalid, "the label {} is no class: classes count from 0", l.value);
+  if (l.value < 0 && l.value != kWithdrawn) return fail(Code::invalid, "the label {} is no class: classes count from 0", l.value);
   return {};
 }
 

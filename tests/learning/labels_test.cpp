@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "storage/record_format.h"
 #include "learning/next_labels.h"
 #include "learning/provenance.h"
 #include "tests/learning/island.h"
@@ -90,7 +91,7 @@ TEST_CASE("labels: a withdrawn label leaves the score as it was, takes its examp
   CHECK(island.store->examples("toy", 10'000)->empty());
   CHECK(island.store->example_counts("toy", storage::ExampleId::none)->all() == 0);
   CHECK(island.store->outbox_status()[1].last_seq == queued + said.predictions);
-  CHECK(island.store->labels("toy", 1)->front().value == -1);
+  CHECK(island.store->labels("toy", 1)->front().value == storage::kWithdrawn);
 
   // Once more changes nothing, also after a restart; and what is said anew counts anew.
   island.start();

@@ -232,9 +232,18 @@ TEST_CASE("http uplink: batches tell a hub from what is none, too") {
 }
 
 TEST_CASE("http uplink: a refusal ends the batches behind it, each told once") {
-  RawServer server(once(answer(400, "not this one")));
-  auto uplink = make_http_uplink(to(server.url, 5s));
+  std::atomic<bool> all_begun{false};
+  RawServer server([&](int round, std::string& out) {  // answers when there is something behind the first, and keeps the connection
+    std::this_thread::sleep_for(1ms);
+    if (round == 0) {
+      while (!all_begun) std::this_thread::sleep_for(1ms);
+      out = answer(400, "not this one");
+    }
+    return true;
+  });
+  auto uplink = make_http_uplink(to(server.url, 20s));
   for (uint64_t ticket = 1; ticket <= 3; ++ticket) (void)uplink->begin(ticket, batch_of(ticket, ticket), Lane::bulk);
+  all_begun = true;
   std::map<uint64_t, Code> told;
   while (told.size() < 3) {
     for (const Answer& a : uplink->answers(1s)) {
