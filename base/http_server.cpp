@@ -138,7 +138,9 @@ Result<std::unique_ptr<asio::ssl::context>> tls_context(const TlsFiles& files) {
   SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
   beast::error_code error;
   auto failed = [&](const char* what, const std::filesystem::path& path) {
-    return fail(Code::invalid, "{} {} cannot be used: {}; a readable PEM file is needed", what, path.string(), error.message());
+    std::error_code ignored;
+    return fail(Code::invalid, "{} {} cannot be used: {}; a readable PEM file is needed", what, path.string(),
+                std::filesystem::exists(path, ignored) ? error.message() : "it is not there");
   };
   context->use_certificate_chain_file(files.certificate.string(), error);
   if (error) return failed("the certificate", files.certificate);

@@ -1,5 +1,7 @@
 #include "sync/internal/proofs.h"
 
+#include <filesystem>
+
 #include "base/file.h"
 
 namespace skerry::sync::internal {
@@ -13,7 +15,9 @@ Status prepare(boost::asio::ssl::context& context, const Proofs& proofs) {
   namespace ssl = boost::asio::ssl;
   boost::system::error_code error;
   auto failed = [&](const char* key, const std::string& path) {
-    return fail(Code::invalid, "sync.{}: {} cannot be used: {}; a readable PEM file is needed", key, path, error.message());
+    std::error_code ignored;
+    return fail(Code::invalid, "sync.{}: {} cannot be used: {}; a readable PEM file is needed", key, path,
+                std::filesystem::exists(path, ignored) ? error.message() : "it is not there");
   };
   SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_2_VERSION);
   context.set_verify_mode(ssl::verify_peer, error);
