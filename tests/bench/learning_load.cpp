@@ -32,7 +32,7 @@ Worker worker_state() {
     int parent = 0;
     const size_t name_ends = stat.ok() ? stat->rfind(')') : std::string::npos;
     if (name_ends == std::string::npos || std::sscanf(stat->c_str() + name_ends + 1, " %c %d", &state, &parent) != 2) continue;
-    if (parent == ::getpid() && stat->find("skerry-worker") != std::string::npos) found = state == 'T' ? Worker::stopped : Worker::runs;
+    if (parent == ::getpid()) found = state == 'T' ? Worker::stopped : Worker::runs;  // whatever its name: it executes itself anew
   }
   if (proc != nullptr) ::closedir(proc);
   return found;
