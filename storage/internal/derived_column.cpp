@@ -147,14 +147,15 @@ double correlation(const Sample& a, const Sample& b) {
 }
 
 // The pair among `samples` that a column follows most closely, if any.
-std::optional<Sources> find_sources(const std::vector<Sample>& samples, const std::vector<EncodedColumn>& columns, const Sample& target) {
+std::optional<Sources> find_sources(const std::vector<Sample>& samples, const std::vector<EncodedColumn>& columns, const Sample& target,
+                                    double bits_per_value) {
   std::vector<std::pair<double, const Sample*>> candidates;
   for (const Sample& sample : samples) {
     if (sample.place != target.place && !columns[sample.place].derived) candidates.emplace_back(-correlation(sample, target), &sample);
   }
   std::sort(candidates.begin(), candidates.end());
   if (candidates.size() > kSourcesMax) candidates.resize(kSourcesMax);
-  std::optional<Sources> best;
+  const Sample *best_x = nullptr, *best_y = nullptr;
   double least = kFollows;
   for (size_t i = 0; i < candidates.size(); ++i) {
     for (size_t j = i + 1; j < candidates.size(); ++j) {
@@ -162,10 +163,12 @@ std::optional<Sources> find_sources(const std::vector<Sample>& samples, const st
       const double off = misfit(x.values, y.values, target.values);
       if (!(off < least)) continue;
       least = off;
-      best = {x.place, y.place};
+      best_x = &x;
+      best_y = &y;
     }
   }
-  return best;
+  if (best_x == nullptr || !may_pay(best_x->values, best_y->values, target.values, bits_per_value)) return std::nullopt;
+  return Sources{best_x->place, best_y->place};
 }
 
 }  // namespace
@@ -193,7 +196,8 @@ void derive_columns(const Batch& batch, std::vector<EncodedColumn>& columns) {
     Sample target{place, sample_of(z), {}};
     if (!all_finite(target.values)) continue;
     target.ranks = ranks_of(target.values);
-    const std::optional<Sources> found = find_sources(sources, columns, target);
+    const double bits_per_value = static_cast<double>(8 * columns[place].bytes.size()) / static_cast<double>(rows);
+    const std::optional<Sources> found = find_sources(sources, columns, target, bits_per_value);
     if (!found) continue;
     std::string bytes = encode(*found, *whole_floats(batch.columns[found->x]), *whole_floats(batch.columns[found->y]), z,
                                columns[place].bytes.size() * 15 / 16);

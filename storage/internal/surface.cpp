@@ -216,6 +216,12 @@ std::vector<double> fit(const Points& points, unsigned x_degree, unsigned y_degr
   return left;
 }
 
+double middle_of(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 // The same once more without the rows that are far off, which would pull the others' predictions towards them.
 std::vector<double> fit_without_outliers(Points& points, unsigned x_degree, unsigned y_degree, std::vector<double>& coefficients) {
   constexpr double kFarOff = 16;  // times what the middle one is off
@@ -224,12 +230,10 @@ std::vector<double> fit_without_outliers(Points& points, unsigned x_degree, unsi
   for (int round = 0; round < 3; ++round) {
     off = fit(points, x_degree, y_degree, coefficients);
     for (double& o : off) o = std::fabs(o);
-    std::vector<double> sorted = off;
-    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-    std::nth_element(sorted.begin(), middle, sorted.end());
+    const double limit = kFarOff * middle_of(off);
     size_t changed = 0;
     for (size_t r = 0; r < off.size(); ++r) {
-      const uint8_t taken = off[r] <= kFarOff * *middle ? 1 : 0;
+      const uint8_t taken = off[r] <= limit ? 1 : 0;
       changed += taken != points.taken[r] ? 1 : 0;
       points.taken[r] = taken;
     }
@@ -275,20 +279,39 @@ bool set_coefficients(const std::vector<double>& found, Surface& surface) {
 bool choose(const Unit& unit, std::span<const double> x, std::span<const double> y, std::span<const double> z, Surface& surface) {
   constexpr std::array<std::array<unsigned, 2>, 7> kDegrees = {{{1, 1}, {2, 2}, {3, 3}, {6, 3}, {3, 6}, {5, 5}, {7, 7}}};
   Points points = points_of(surface, unit, x, y, z);
+  constexpr double kGain = 0.97;
   double fewest = std::numeric_limits<double>::infinity();
+  int useless = 0;  // in succession
   std::vector<double> coefficients;
   for (const auto& [x_degree, y_degree] : kDegrees) {
     const size_t terms = (size_t{x_degree} + 1) * (y_degree + 1);
     if (terms * 2 > points.z.size()) break;
+    if (useless == 2) break;
     const double needed = bits_of(fit_without_outliers(points, x_degree, y_degree, coefficients), z.size(), terms);
     Surface tried = surface;
     tried.x_degree = x_degree;
     tried.y_degree = y_degree;
+    useless = needed < fewest * kGain ? 0 : useless + 1;
     if (!(needed < fewest) || !set_coefficients(coefficients, tried)) continue;
     surface = std::move(tried);
     fewest = needed;
   }
   return !surface.coefficients.empty();
+}
+
+// Of a sample: z as it is, but around zero.
+Points sample_points(std::span<const double> x, std::span<const double> y, std::span<const double> z) {
+  const Axis x_axis = axis_of(x), y_axis = axis_of(y);
+  Points points;
+  double sum = 0;
+  for (size_t r = 0; r < z.size(); ++r) {
+    points.x.push_back(std::ldexp(x[r] - x_axis.middle, x_axis.exponent));
+    points.y.push_back(std::ldexp(y[r] - y_axis.middle, y_axis.exponent));
+    sum += z[r];
+  }
+  for (double value : z) points.z.push_back(value - sum / static_cast<double>(z.size()));
+  points.taken.assign(z.size(), 1);
+  return points;
 }
 
 // ---- bytes
@@ -335,21 +358,13 @@ bool take_surface(Reader& in, Surface& surface) {
 }  // namespace
 
 double misfit(std::span<const double> x, std::span<const double> y, std::span<const double> z) {
-  Surface surface;
-  surface.x = axis_of(x);
-  surface.y = axis_of(y);
-  Points points;
-  double sum = 0;
-  for (size_t r = 0; r < z.size(); ++r) {
-    points.x.push_back(std::ldexp(x[r] - surface.x.middle, surface.x.exponent));
-    points.y.push_back(std::ldexp(y[r] - surface.y.middle, surface.y.exponent));
-    points.z.push_back(z[r]);
-    sum += z[r];
-  }
-  for (double& value : points.z) value -= sum / static_cast<double>(z.size());
-  points.taken.resize(z.size());
-  std::vector<double> unused;
-  const std::vector<double> off = fit_without_outliers(points, 1, 1, unused);
+  Points points = sample_points(x, y, z);
+  std::vector<double> unused, off = fit(points, 1, 1, unused);
+  // Mostly it does not follow, which the first look tells.
+  size_t far = 0;
+  for (size_t r = 0; r < z.size(); ++r) far += std::fabs(off[r]) > std::fabs(points.z[r]) / 2 ? 1 : 0;
+  if (far > z.size() / 2) return 1;
+  off = fit_without_outliers(points, 1, 1, unused);
   double varies = 0, misses = 0;
   for (size_t r = 0; r < z.size(); ++r) {
     if (points.taken[r] == 0) continue;
@@ -357,6 +372,19 @@ double misfit(std::span<const double> x, std::span<const double> y, std::span<co
     misses += off[r];
   }
   return misses / varies;
+}
+
+bool may_pay(std::span<const double> x, std::span<const double> y, std::span<const double> z, double bits_per_value) {
+  constexpr double kSmoothGain = 4;
+  const std::optional<Unit> unit = unit_of(z);
+  if (!unit) return false;
+  double largest = 0;
+  for (double value : z) largest = std::max(largest, std::fabs(value));
+  const double step = unit->kind == kDecimal ? 1 / power_of_ten(unit->exponent) : std::ldexp(1, std::ilogb(largest) - 52 + static_cast<int>(unit->shift));
+  Points points = sample_points(x, y, z);
+  std::vector<double> unused;
+  const double plane = middle_of(fit_without_outliers(points, 1, 1, unused)), curved = middle_of(fit_without_outliers(points, 3, 3, unused));
+  return std::log2(plane / step + 1) + 2 < bits_per_value * 7 / 8 || curved * kSmoothGain < plane;
 }
 
 bool encode_surface(std::span<const double> x, std::span<const double> y, std::span<const double> z, Writer& out) {

@@ -16,6 +16,9 @@ namespace skerry::storage::internal {
 // How closely z follows x and y: what the best plane with a twist misses, as a part of how much z varies, in all but a few of the rows.
 // 0: exactly; 1 or more, or not a number: not at all. For samples of rows.
 double misfit(std::span<const double> x, std::span<const double> y, std::span<const double> z);
+// Whether a surface may take less than that many bits a value, as far as a sample tells: it is close already, or comes closer with its
+// degree, as smooth functions do and noise does not.
+bool may_pay(std::span<const double> x, std::span<const double> y, std::span<const double> z, double bits_per_value);
 
 // All of one size, at least one value, all finite. False: nothing was written, since such numbers are too large for it.
 bool encode_surface(std::span<const double> x, std::span<const double> y, std::span<const double> z, Writer& out);
