@@ -229,7 +229,7 @@ std::vector<double> fit_without_outliers(Points& points, unsigned x_degree, unsi
   std::vector<double> off;
   for (int round = 0; round < 3; ++round) {
     off = fit(points, x_degree, y_degree, coefficients);
-    for (double& o : off) o = std::fabs(o);
+    for (double& o : off) o = std::isfinite(o) ? std::fabs(o) : HUGE_VAL;
     const double limit = kFarOff * middle_of(off);
     size_t changed = 0;
     for (size_t r = 0; r < off.size(); ++r) {
