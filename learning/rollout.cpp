@@ -29,6 +29,33 @@ Bounds difference_bounds(uint64_t correct_a, uint64_t of_a, uint64_t correct_b, 
   return {a - b - std::hypot(a - wa.low, wb.high - b), a - b + std::hypot(wa.high - a, b - wb.low)};
 }
 
+double evidence(uint32_t gained, uint32_t lost) {
+  const double n = static_cast<double>(gained) + lost;
+  double below = 0;  // that of n + 1 coins at most `gained` fall heads
+  for (double k = 0; k <= gained; ++k) {
+    below += std::exp(std::lgamma(n + 2) - std::lgamma(k + 1) - std::lgamma(n - k + 2) - (n + 1) * std::log(2.0));
+  }
+  const double logarithm = std::lgamma(gained + 1.0) + std::lgamma(lost + 1.0) - std::lgamma(n + 2) + (n + 1) * std::log(2.0) + std::log(below);
+  return std::exp(std::min(logarithm, 600.0));
+}
+
+StageDecision decide_probation(const inference::RolloutSpec& spec, const inference::GateSpec& gate, const ProbationCounts& counts, Duration since) {
+  constexpr uint32_t kLabelsToDoubt = 20;
+  const Paired& live = counts.live;
+  const uint32_t gained = counts.gained + live.gained_apart, lost = counts.lost + live.lost_apart;
+  const double wanted = 1 / (1 - gate.confidence), better = evidence(gained, lost), worse = evidence(lost, gained);
+  const std::string found = fmt::format("probation: on {} new labels {} gained, {} lost; with the held-out examples {} and {}, evidence {:.1f} of {:.0f}", live.examples,
+                                        live.gained_apart, live.lost_apart, gained, lost, better, wanted);
+  if (live.examples >= kLabelsToDoubt && counts.contradicted > gate.unexplained_max * live.examples) {
+    return {StageOutcome::refuse, fmt::format("{}; {} of the labels contradict both versions: look at the labels", found, counts.contradicted)};
+  }
+  const double bound = paired_lower_bound(live.examples, live.gained_apart, live.lost_apart, gate.confidence);
+  if (better >= wanted && (gate.gain_min <= 0 || bound > gate.gain_min)) return {StageOutcome::pass, found};
+  if (worse >= wanted) return {StageOutcome::refuse, fmt::format("{}; it is worse", found)};
+  if (live.examples >= spec.probation_labels || since >= spec.probation_time) return {StageOutcome::refuse, fmt::format("{}; not proven", found)};
+  return {StageOutcome::wait, found};
+}
+
 StageDecision decide_shadow(const inference::RolloutSpec& spec, const ShadowCounts& counts, Duration since) {
   const std::string found = fmt::format("shadow: {} of {} windows answered like the serving version", counts.agreed, counts.windows);
   if (counts.failed > 0) return {StageOutcome::refuse, fmt::format("{}; it could not answer {}", found, counts.failed)};

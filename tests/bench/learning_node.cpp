@@ -93,13 +93,14 @@ Status LearningNode::label_each(const e2e::Piece& piece, const Says& says) {
 Result<std::string> LearningNode::learn() {
   const std::string& model = base_.info.name;
   node_->learner().train_now(model);
+  const uint64_t before = node_->learner().status().jobs_ended;
   auto ended = [&] {
     const learning::LearnerStatus status = node_->learner().status();
-    return status.promoted + status.rejected + status.jobs_failed;
+    return status.jobs_ended > before &&
+           std::all_of(status.trials.begin(), status.trials.end(), [](const learning::TrialStatus& trial) { return trial.stage == "probation"; });
   };
-  const uint64_t before = ended();
   const auto limit = std::chrono::steady_clock::now() + 10min;
-  while (ended() == before) {
+  while (!ended()) {
     if (std::chrono::steady_clock::now() > limit) return fail(Code::unavailable, "no job ended: {}", node_->learner().status().why);
     clock_.advance(node_->step_learning());
     if (node_->learner().status().state.starts_with("training")) std::this_thread::sleep_for(5ms);

@@ -34,7 +34,7 @@ class LearningNode {
   using Says = std::function<std::string(const std::string& truth)>;
   Status label(const e2e::Piece& piece);
   Status label_each(const e2e::Piece& piece, const Says& says);
-  // Trains on what there is, whatever its number, until the candidate serves or is refused. Answers in words what was decided.
+  // Trains on what there is, whatever its number, until the candidate serves, is on probation or refused. Answers in words what was decided.
   Result<std::string> learn();
   Duration step_learning();                // one step, for those who wait for something else
   uint32_t serving() const;
