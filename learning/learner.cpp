@@ -397,13 +397,20 @@ struct Learner::Impl {
     return version;
   }
 
+  static Status write_files(const fs::path& folder, const RepeatedJob& contents) {
+    SKERRY_TRY(write_job(folder, contents.spec, contents.train, contents.holdout, contents.calibration, contents.parent, contents.residual));
+    SKERRY_TRY(write_file_atomic(folder / kTrainIdsFile, encode_ids(contents.train_ids)));
+    return write_file_atomic(folder / kHoldoutIdsFile, encode_ids(contents.holdout_ids));
+  }
+
   Status write(const ActiveJob& next, RepeatedJob contents) {
     prune();
     std::error_code error;
     fs::remove_all(next.folder, error);  // a half-written one of a start that was not remembered
-    SKERRY_TRY(write_job(next.folder, contents.spec, contents.train, contents.holdout, contents.calibration, contents.parent, contents.residual));
-    SKERRY_TRY(write_file_atomic(fs::path(next.folder) / kTrainIdsFile, encode_ids(contents.train_ids)));
-    SKERRY_TRY(write_file_atomic(fs::path(next.folder) / kHoldoutIdsFile, encode_ids(contents.holdout_ids)));
+    if (Status written = write_files(next.folder, contents); !written.ok()) {
+      fs::remove_all(next.folder, error);  // a full disk is not kept full
+      return written;
+    }
     job = next;
     storage::Effect provenance;
     contents.train_ids.insert(contents.train_ids.end(), contents.holdout_ids.begin(), contents.holdout_ids.end());

@@ -4,6 +4,8 @@
 // On failure: Errors of the node as they are; unavailable when a job does not end in ten minutes of real time.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -50,5 +52,17 @@ class LearningNode {
   const inference::Package base_;
   std::unique_ptr<node::Node> node_;
 };
+
+// A child of a process, whatever its name: the worker executes itself anew.
+struct Child {
+  pid_t pid = 0;
+  bool stopped = false;
+};
+std::optional<Child> child_of(pid_t parent);
+
+double folder_mb(const std::filesystem::path& folder);
+
+// A package like `base` whose gate lets every candidate pass: what is measured is the way, not the judgement.
+Result<inference::Package> without_gate(const inference::Package& base, const std::filesystem::path& folder);
 
 }  // namespace skerry::bench
