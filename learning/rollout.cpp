@@ -40,13 +40,13 @@ double evidence(uint32_t gained, uint32_t lost) {
 }
 
 StageDecision decide_probation(const inference::RolloutSpec& spec, const inference::GateSpec& gate, const ProbationCounts& counts, Duration since) {
-  constexpr uint32_t kLabelsToDoubt = 20;
   const Paired& live = counts.live;
   const uint32_t gained = counts.gained + live.gained_apart, lost = counts.lost + live.lost_apart;
   const double wanted = 1 / (1 - gate.confidence), better = evidence(gained, lost), worse = evidence(lost, gained);
   const std::string found = fmt::format("probation: on {} new labels {} gained, {} lost; with the held-out examples {} and {}, evidence {:.1f} of {:.0f}", live.examples,
                                         live.gained_apart, live.lost_apart, gained, lost, better, wanted);
-  if (live.examples >= kLabelsToDoubt && counts.contradicted > gate.unexplained_max * live.examples) {
+  // By a bound, and not on a few labels: when something new happens, the first ones contradict both.
+  if (live.examples >= gate.examples_min && wilson(counts.contradicted, live.examples, normal_quantile(gate.confidence)).low > gate.unexplained_max) {
     return {StageOutcome::refuse, fmt::format("{}; {} of the labels contradict both versions: look at the labels", found, counts.contradicted)};
   }
   const double bound = paired_lower_bound(live.examples, live.gained_apart, live.lost_apart, gate.confidence);

@@ -113,6 +113,19 @@ Result<std::string> LearningNode::learn() {
   return newest.empty() ? std::string() : fmt::format("{}/{} {} {}: {}", model, newest[0].version, newest[0].step, newest[0].outcome, newest[0].reason);
 }
 
+Status LearningNode::let_learn() {
+  const auto limit = std::chrono::steady_clock::now() + 10min;
+  for (int quiet = 0; quiet < 4; ++quiet) {  // idle_for passes between the first look and the last
+    step_learning();
+    while (!node_->learner().status().state.starts_with("waiting")) {
+      if (std::chrono::steady_clock::now() > limit) return fail(Code::unavailable, "no job ended: {}", node_->learner().status().why);
+      step_learning();
+      std::this_thread::sleep_for(5ms);
+    }
+  }
+  return {};
+}
+
 Duration LearningNode::step_learning() {
   const Duration next = node_->step_learning();
   clock_.advance(next);

@@ -38,6 +38,8 @@ class LearningNode {
   Status label_each(const e2e::Piece& piece, const Says& says);
   // Trains on what there is, whatever its number, until the candidate serves, is on probation or refused. Answers in words what was decided.
   Result<std::string> learn();
+  // As it does by itself: it looks whether there is reason to train, and if so does it to the end.
+  Status let_learn();
   Duration step_learning();                // one step, for those who wait for something else
   uint32_t serving() const;
   // Of the int8 artefact of a version (nullopt: the serving one), in percent.

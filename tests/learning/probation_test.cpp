@@ -87,8 +87,8 @@ TEST_CASE("probation: passes with proof, refuses what is worse, late, or judged 
   CHECK(decide_probation(spec, gate, {3, 0, counts(100, 0, 20), 0}, 0s).reason.find("worse") != std::string::npos);
   CHECK(decide_probation(spec, gate, {3, 0, counts(1000, 3, 0), 0}, 0s).reason.find("not proven") != std::string::npos);
   CHECK(decide_probation(spec, gate, {3, 0, counts(100, 3, 0), 0}, 24h * 28).outcome == O::refuse);
-  CHECK(decide_probation(spec, gate, {3, 0, counts(100, 9, 0), 26}, 0s).reason.find("look at the labels") != std::string::npos);
-  CHECK(decide_probation(spec, gate, {3, 0, counts(100, 9, 0), 25}, 0s).outcome == O::pass);
+  CHECK(decide_probation(spec, gate, {3, 0, counts(100, 9, 0), 40}, 0s).reason.find("look at the labels") != std::string::npos);
+  CHECK(decide_probation(spec, gate, {3, 0, counts(39, 9, 0), 20}, 0s).outcome == O::pass);
   gate.gain_min = 0.1;
   CHECK(decide_probation(spec, gate, {3, 0, counts(100, 9, 0), 0}, 0s).outcome == O::wait);
   CHECK(decide_probation(spec, gate, {3, 0, counts(100, 30, 0), 0}, 0s).outcome == O::pass);
