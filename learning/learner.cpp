@@ -404,7 +404,7 @@ struct Learner::Impl {
   }
 
   Status write(const ActiveJob& next, RepeatedJob contents) {
-    prune();
+    prune(contents.parent.folder.parent_path());
     std::error_code error;
     fs::remove_all(next.folder, error);  // a half-written one of a start that was not remembered
     if (Status written = write_files(next.folder, contents); !written.ok()) {
@@ -548,13 +548,13 @@ struct Learner::Impl {
     count(&LearnerStatus::jobs_ended);
   }
 
-  // The newest finished job folders stay for people to look at.
-  void prune() {
+  // The newest finished job folders stay for people to look at, and one that is about to be repeated.
+  void prune(const fs::path& spared) {
     std::vector<std::pair<fs::file_time_type, fs::path>> folders;
     std::error_code error;
     for (fs::directory_iterator it(options.jobs, error), end; !error && it != end; it.increment(error)) {
       std::error_code ignored;
-      if (it->is_directory(ignored)) folders.emplace_back(fs::last_write_time(it->path(), ignored), it->path());
+      if (it->is_directory(ignored) && it->path() != spared) folders.emplace_back(fs::last_write_time(it->path(), ignored), it->path());
     }
     std::sort(folders.begin(), folders.end());
     for (size_t i = 0; i + options.jobs_kept < folders.size(); ++i) {

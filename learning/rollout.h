@@ -32,7 +32,7 @@ struct ProbationCounts {
 };
 
 // Evidence against "whenever the two differ, the candidate is right at most every other time": a mixture likelihood ratio over all probabilities above
-// one half (Robbins 1970, Ann. Math. Stat. 41:1397). It may be looked at after every label: under that hypothesis it ever reaches 1/a with
+// one half (Robbins 1970, Ann. Math. Stat. 41:1397) with Jeffreys' prior (Krichevsky & Trofimov 1981, IEEE Trans. Inf. Theory 27:199). It may be looked at after every label: under that hypothesis it ever reaches 1/a with
 // probability a at most (Ville 1939).
 double evidence(uint32_t gained, uint32_t lost);
 // pass: proven, the shadow begins; refuse: worse, or not proven in time, or the labels are not to be believed. since: how long it has lasted.

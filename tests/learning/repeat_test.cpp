@@ -35,6 +35,8 @@ TEST_CASE("retrain: the job of a version is repeated from its folder and parent,
   CHECK(refused.error().code == Code::invalid);
   CHECK(refused.error().message.find("skerry models promote toy 1") != std::string::npos);
 
+  island.options.jobs_kept = 0;  // the folder that is repeated stays until it is
+  island.start();
   REQUIRE(island.models->rollback("toy", "labels were wrong").ok());
   auto left_out = island.learner->retrain("toy", 2);
   REQUIRE(left_out.ok());
@@ -44,6 +46,7 @@ TEST_CASE("retrain: the job of a version is repeated from its folder and parent,
   const storage::ModelVersion again = island.version(3);
   CHECK(again.parent == 1);
   CHECK(read_job(again.job)->seed == read_job(first)->seed);
+  CHECK(island.learner->status().promoted == 1);
   CHECK(read_job(again.job)->target.note.find("toy/2 again, without") != std::string::npos);
   const size_t before = windows(first / kTrainFile) + windows(first / kHoldoutFile);
   CHECK(windows(std::filesystem::path(again.job) / kTrainFile) + windows(std::filesystem::path(again.job) / kHoldoutFile) == before - *left_out);
