@@ -29,7 +29,7 @@ using internal::NodeRow;
 using storage::OutboxClass;
 
 constexpr size_t kLossesKept = 256;  // of a node; `lost` counts all
-constexpr size_t kLocks = 64;
+constexpr size_t kStripes = 64;  // of locks: nodes side by side
 
 Error store_error(const std::filesystem::path& path, const rocksdb::Status& status) {
   const std::string text = status.ToString();
@@ -82,6 +82,8 @@ class RocksReceiver final : public Receiver {
     if (options_.in_memory) {  // written once, read at the end
       database.compression = rocksdb::kNoCompression;
       database.disable_auto_compactions = true;
+      database.inplace_update_support = true;  // the rows that change with every batch do not pile up; nobody reads meanwhile
+      database.allow_concurrent_memtable_write = false;
       database.level0_slowdown_writes_trigger = database.level0_stop_writes_trigger = 1 << 30;
     }
     const auto status = rocksdb::DB::Open(database, options_.path.string(), &db);
@@ -96,7 +98,9 @@ class RocksReceiver final : public Receiver {
   }
 
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
-    std::lock_guard lock(lock_of(message.node));
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    stripe.known.reset();
     SKERRY_ASSIGN(std::optional<NodeRow> known, read_node(message.node));
     if (!known && nodes_ >= options_.nodes_max) {
       return fail(Code::exhausted, "this hub holds {} nodes and takes no more: raise nodes_max or correct the node's name", options_.nodes_max);
@@ -105,7 +109,7 @@ class RocksReceiver final : public Receiver {
     NodeRow node;
     if (known) node = *std::move(known);
     sync::HelloReply reply{.hub = options_.name, .watermarks = {}, .losses = {}, .takes_losses = true};
-    EpochRow epoch{message.epoch, {}, {}};
+    EpochRow epoch{.epoch = message.epoch, .watermarks = {}, .chains = {}};
     auto ordinal = node.ordinals.find(message.epoch);
     if (ordinal == node.ordinals.end()) {
       if (node.ordinals.size() >= options_.epochs_per_node_max) {
@@ -119,6 +123,7 @@ class RocksReceiver final : public Receiver {
     } else {
       node.current = ordinal->second;
       SKERRY_ASSIGN(epoch, read_epoch(message.node, node.current));
+      reply.ended = epoch.ended;
       reply.losses = declare_losses(message, epoch, node.info);
     }
     node.info.node = message.node;
@@ -136,11 +141,14 @@ class RocksReceiver final : public Receiver {
 
   Result<sync::BatchReply> apply(const sync::Batch& message) override {
     SKERRY_TRY(check_shape(message));
-    std::lock_guard lock(lock_of(message.node));
-    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
-    if (!node || !node->ordinals.contains(message.epoch)) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "say HELLO first"};
-    const uint32_t ordinal = node->ordinals.at(message.epoch);
-    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    SKERRY_ASSIGN(const bool is_known, recall(stripe, message));
+    if (!is_known) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "say HELLO first"};
+    NodeRow& node = stripe.known->node;
+    EpochRow& epoch = stripe.known->epoch;
+    if (epoch.ended) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "the node ended this epoch: say HELLO"};
+    const uint32_t ordinal = stripe.known->ordinal;
     const uint64_t held = watermark(epoch, message.outbox_class);
     const uint64_t first = message.entries.front().seq, last = message.entries.back().end_seq();
     if (first > held + 1) return sync::BatchReply{sync::BatchOutcome::gap, held, "", {held, chain(epoch, message.outbox_class)}};
@@ -149,21 +157,25 @@ class RocksReceiver final : public Receiver {
     uint64_t& after = epoch.chains[message.outbox_class];
     for (const auto& item : message.entries) {
       if (item.end_seq() <= held) {
-        ++node->info.duplicates;
+        ++node.info.duplicates;
         continue;
       }
-      take(batch, message, ordinal, item, node->info);
+      take(batch, message, ordinal, item, node.info);
       after = sync::chain_after(after, item);
     }
-    node->info.last_seen_ns = clock_.now_ns();
+    node.info.last_seen_ns = clock_.now_ns();
     const bool news = last > held;
     if (news) epoch.watermarks[message.outbox_class] = last;
-    put_rows(batch, message.node, *node, epoch, ordinal);
-    SKERRY_TRY(write(batch));
+    put_rows(batch, message.node, node, epoch, ordinal);
+    if (auto written = write(batch); !written.ok()) {
+      stripe.known.reset();  // it says what was not written
+      return written.error();
+    }
     return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), "", {std::max(held, last), after}};
   }
 
-  Result<sync::RangeReply> range(const sync::RangeAsk& message) const override {
+  Result<sync::RangeReply> range(const sync::RangeAsk& message) override {
+    if (message.ends_epoch) SKERRY_TRY(end_epoch(message));
     SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
     if (!node || !node->ordinals.contains(message.epoch)) return fail(Code::not_found, "this hub knows no epoch {} of node '{}'", message.epoch, message.node);
     const uint32_t ordinal = node->ordinals.at(message.epoch);
@@ -264,7 +276,46 @@ class RocksReceiver final : public Receiver {
     info.records += item.records;
   }
 
-  std::mutex& lock_of(const std::string& node) { return locks_[std::hash<std::string>{}(node) % kLocks]; }
+  // The rows of the node that delivered last, as they are in the store: decoding them costs more than a small batch.
+  struct Known {
+    std::string name;
+    uint64_t epoch_number = 0;
+    uint32_t ordinal = 0;
+    NodeRow node;
+    EpochRow epoch;
+  };
+  struct Stripe {
+    std::mutex mutex;
+    std::optional<Known> known;
+  };
+  Stripe& stripe_of(const std::string& node) { return stripes_[std::hash<std::string>{}(node) % kStripes]; }
+
+  Status end_epoch(const sync::RangeAsk& message) {
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    stripe.known.reset();
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return {};
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    if (epoch.ended) return {};
+    epoch.ended = true;
+    rocksdb::WriteBatch batch;
+    batch.Put(internal::epoch_key(message.node, ordinal), internal::encode_epoch(epoch));
+    return write(batch);
+  }
+
+  // False: node or epoch are not known here.
+  Result<bool> recall(Stripe& stripe, const sync::Batch& message) const {
+    if (stripe.known && stripe.known->name == message.node && stripe.known->epoch_number == message.epoch) return true;
+    stripe.known.reset();
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return false;
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    stripe.known = Known{message.node, message.epoch, ordinal, *std::move(node), std::move(epoch)};
+    return true;
+  }
 
   // The decoder of the wire promises this; other callers are held to it too.
   static Status check_shape(const sync::Batch& message) {
@@ -334,7 +385,8 @@ class RocksReceiver final : public Receiver {
       stopped_ = false;
     }
     rocksdb::WriteOptions durable;
-    durable.sync = true;
+    durable.sync = !options_.in_memory;
+    durable.disableWAL = options_.in_memory;
     const auto status = db_->Write(durable, &batch);
     if (status.ok()) return {};
     stopped_ = true;
@@ -345,7 +397,7 @@ class RocksReceiver final : public Receiver {
   const Clock& clock_;
   std::unique_ptr<rocksdb::Env> env_;  // outlives db_
   std::unique_ptr<rocksdb::DB> db_;
-  std::array<std::mutex, kLocks> locks_;
+  std::array<Stripe, kStripes> stripes_;
   std::atomic<uint32_t> nodes_{0};
   std::atomic<bool> stopped_{false};
 };

@@ -29,6 +29,7 @@ struct EpochRow {
   uint64_t epoch = 0;
   std::map<storage::OutboxClass, uint64_t> watermarks;
   std::map<storage::OutboxClass, uint64_t> chains;  // sync::chain_after(); 0: not known
+  bool ended = false;                 // by the node: nothing of it is taken any more
 };
 
 std::string node_key(std::string_view node);

@@ -83,9 +83,9 @@ void Outgoing::sent(const Batch& batch) {
   state.highest_sent = std::max(state.highest_sent, state.next - 1);
 }
 
-Result<uint64_t> Outgoing::acknowledged(storage::OutboxClass outbox_class, uint64_t seq) {
+Result<uint64_t> Outgoing::acknowledged(storage::OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note) {
   ClassState& state = classes_[outbox_class];
-  SKERRY_TRY(store_.outbox_acknowledge(outbox_class, seq));
+  SKERRY_TRY(store_.outbox_acknowledge(outbox_class, seq, note));
   uint64_t records = 0;
   for (; !state.sent.empty() && state.sent.front().first <= seq; state.sent.pop_front()) records += state.sent.front().second;
   state.next = std::max(state.next, seq + 1);

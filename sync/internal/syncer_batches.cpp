@@ -20,7 +20,7 @@ void Syncer::Impl::block(OutboxClass outbox_class, const std::string& reason) {
 }
 
 Status Syncer::Impl::acknowledged(OutboxClass outbox_class, uint64_t seq) {
-  SKERRY_ASSIGN(const uint64_t records, outgoing.acknowledged(outbox_class, seq));
+  SKERRY_ASSIGN(const uint64_t records, outgoing.acknowledged(outbox_class, seq, chains.note()));
   std::lock_guard lock(mutex);
   blocked.erase(outbox_class);
   seen.records += records;

@@ -157,21 +157,23 @@ struct Syncer::Impl {
   void goes_again(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t held);
 
   // What the hub does not hold and this node can't send again.
+  void count_losses(const HelloReply& reply);
   void declare(const HelloReply& reply, const std::vector<storage::OutboxStatus>& backlog, const storage::Identity& identity);
+  void lost_at_hub(const std::string& hub, const Loss& range);
 
   // The oldest number that can still be sent: what is acknowledged stays for a grace time.
   uint64_t oldest_kept(const storage::OutboxStatus& s) const;
 
   // The hub holds entries of these numbers that this node did not queue: this disk is an old image that queued others since, or its clone.
-  Duration another_history(const std::map<OutboxClass, uint64_t>& held, OutboxClass outbox_class, uint64_t seq);
+  Duration another_history(OutboxClass outbox_class, uint64_t seq);
 
   // This disk is older than what the hub has seen of it - or the hub talks nonsense, which it does when it claims to know an
   // epoch that was drawn a moment ago.
-  Duration hub_knows_more(const HelloReply& reply, const std::map<OutboxClass, uint64_t>& held, const storage::OutboxStatus& s, uint64_t watermark,
-                          const storage::Identity& identity);
+  Duration hub_knows_more(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t watermark, const storage::Identity& identity);
 
-  // What the hub holds of this disk's own history is acknowledged first, so that it does not go a second time under the new epoch.
-  Duration new_epoch(const std::map<OutboxClass, uint64_t>& held, const std::string& cause);
+  // What the hub shows that it holds of this disk's own history counts as acknowledged, so that it does not go a second time under the new epoch;
+  // what it only said that it holds goes again, as far as it is still here.
+  Duration new_epoch(const std::string& cause);
 
   // Where the chain does not tell (something between was lost by rule), the hub is asked for the entry itself, if it is still here.
   Result<bool> same_history(const storage::OutboxStatus& s, const Watermark& w);
@@ -180,9 +182,12 @@ struct Syncer::Impl {
   static bool unknown_question(const Error& error) { return error.code == Code::not_found || error.code == Code::invalid; }
 
   // The last number that is the same entry here and at the hub: two histories of one ancestor are the same up to where they part, so halving the
-  // range finds it. No two disks queue at the same nanosecond.
-  Result<uint64_t> shared_history(const storage::OutboxStatus& s, uint64_t hub_last);
+  // range finds it. No two disks queue at the same nanosecond. What is acknowledged and still here is asked for too: the hub may have
+  // said more than it held, and of an epoch that has ended nobody asks again.
+  Result<uint64_t> shared_history(const storage::OutboxStatus& s);
 
+  Status end_epoch();
+  Result<bool> holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last);
   Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item);
 
   // ------------------------------------------------------------------ batches

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "node/simulate/simulate.h"
+#include "node/simulate/tcp.h"
 #include "tests/support/sync_schedule.h"
 
 namespace skerry::bench {
@@ -88,29 +89,41 @@ Result<std::vector<Figure>> sync_month(Size size, const Places&) {
   return std::vector<Figure>{figure};
 }
 
-// A backlog of a million records behind an outage; the peer is the time that its bytes take on the same link in one upload.
+// A backlog of a million records behind an outage; the peer is the time that its bytes take over the same link in one plain HTTP upload, through the
+// same model of TCP (node/simulate/tcp.h). With packets lost TCP itself is what bounds both; without, how fast a sender finds the rate of the link.
+static Result<Figure> drain(Size size, uint64_t mbit, double packet_loss) {
+  Scenario s{.name = "drain", .length = 2h};
+  s.link = {.technology = sync::Technology::ethernet, .rate = mbit * 125'000, .rtt = 50ms, .packet_loss = packet_loss};
+  const auto fill = 1000s;
+  const uint64_t per_second = size == Size::smoke ? 50 : 1000;
+  s.loads.push_back({.name = "pump", .interval = Duration(1'000'000'000 / static_cast<int64_t>(per_second)), .batch = 1000, .fields = 6});
+  s.events.push_back({.kind = EventKind::outage, .at = 0s, .length = fill, .visible = true});
+  s.length = fill;
+  SKERRY_ASSIGN(const Report full, play("", s));
+  const uint64_t backlog = sync::wire_bytes(full.backlog_max);
+  constexpr uint64_t kUploads = 5;  // which packets are lost is luck: the median of some
+  std::vector<Duration> plain;
+  for (uint64_t seed = 1; seed <= kUploads; ++seed) plain.push_back(simulate::plain_upload(backlog, {s.link.rate, s.link.rtt, packet_loss}, seed));
+  std::nth_element(plain.begin(), plain.begin() + kUploads / 2, plain.end());
+  s.length = fill + plain[kUploads / 2];  // how much of it goes in that time
+  SKERRY_ASSIGN(const Report drained, play("[sync]\nbatch_max = \"4 MiB\"\n", s));
+  const double share = 100.0 * static_cast<double>(drained.classes.at(OutboxClass::telemetry).delivered) /
+                       static_cast<double>(full.classes.at(OutboxClass::telemetry).queued);
+  const double seconds = std::chrono::duration<double>(plain[kUploads / 2]).count();
+  std::cout << fmt::format("# {} Mbit/s, {:g} % of packets lost: {} bytes waiting, {} went; a plain upload takes {:.2f} s, {:.2f} Mbit/s\n", mbit, packet_loss * 100,
+                           backlog, drained.wire_bytes, seconds, static_cast<double>(backlog) * 8e-6 / seconds);
+  Figure figure{fmt::format("sync.drain_{}_mbit{}", mbit, packet_loss > 0 ? "" : "_no_loss"), share, "%", 90, Better::higher, Peer{"plain_upload", share / 100}};
+  figure.judged = size == Size::full;
+  return figure;
+}
+
 Result<std::vector<Figure>> sync_drain(Size size, const Places&) {
   std::vector<Figure> figures;
-  for (uint64_t mbit : {5, 20, 100}) {
-    Scenario s{.name = "drain", .length = 2h};
-    s.link = {.technology = sync::Technology::ethernet, .rate = mbit * 125'000, .rtt = 50ms, .loss = 0};
-    const auto fill = 1000s;
-    const uint64_t per_second = size == Size::smoke ? 50 : 1000;
-    s.loads.push_back({.name = "pump", .interval = Duration(1'000'000'000 / static_cast<int64_t>(per_second)), .batch = 1000, .fields = 6});
-    s.events.push_back({.kind = EventKind::outage, .at = 0s, .length = fill, .visible = true});
-    s.length = fill;
-    SKERRY_ASSIGN(const Report full, play("", s));
-    s.length = fill + 1s;
-    // How much of it goes in the time that a plain upload of all its bytes would take.
-    const uint64_t backlog = full.backlog_max;
-    const double plain_seconds = static_cast<double>(sync::wire_bytes(backlog)) / static_cast<double>(s.link.rate) + 0.05;
-    s.length = fill + Duration(static_cast<int64_t>(plain_seconds * 1e9));
-    SKERRY_ASSIGN(const Report drained, play("[sync]\nbatch_max = \"4 MiB\"\n", s));
-    const double share = 100.0 * static_cast<double>(drained.classes.at(OutboxClass::telemetry).delivered) /
-                         static_cast<double>(full.classes.at(OutboxClass::telemetry).queued);
-    Figure figure{fmt::format("sync.drain_{}_mbit", mbit), share, "%", 90, Better::higher, Peer{"plain_upload", share / 100}};
-    figure.judged = size == Size::full;
-    figures.push_back(figure);
+  for (const double packet_loss : {0.01, 0.0}) {
+    for (const uint64_t mbit : {5, 20, 100}) {
+      SKERRY_ASSIGN(Figure figure, drain(size, mbit, packet_loss));
+      figures.push_back(std::move(figure));
+    }
   }
   return figures;
 }

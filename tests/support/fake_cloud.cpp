@@ -243,6 +243,7 @@ Result<std::string> FakeCloud::answer(const std::string& bytes, Request& request
   std::string message = bytes;
   if (take(corrupt_request_)) message[random_.below(message.size())] ^= static_cast<char>(1 << random_.below(8));
   request.arrived = true;
+  if (lie_ == Lie::acknowledges_what_it_lacks && !request.hello) return sync::encode(sync::BatchReply{sync::BatchOutcome::applied, request.last, "", {}});
   if (take(duplicate_)) (void)serve(message, request);
   auto reply = serve(message, request);
   if (take(lose_ack_)) return silence;
@@ -294,6 +295,10 @@ std::string FakeCloud::told(bool hello, std::string reply) const {
     case Lie::acknowledges_the_future: answer = {BatchOutcome::applied, answer.watermark + 1'000'000, ""}; break;
     case Lie::always_gap: answer = {BatchOutcome::gap, 0, ""}; break;
     case Lie::refuses: answer = {BatchOutcome::refused, answer.watermark, "not today"}; break;
+    case Lie::acknowledges_what_it_lacks: break;  // said in answer()
+    case Lie::holds_more:
+      for (auto& w : greeting.watermarks) w = {w.outbox_class, w.seq + 7, {}};
+      break;
     case Lie::holds_everything:
       for (auto& w : greeting.watermarks) w = {w.outbox_class, 1'000'000'000, {}};  // a hub that knows of no chains
       break;

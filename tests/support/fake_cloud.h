@@ -57,7 +57,8 @@ class FakeCloud {
   size_t most_on_the_way() const { return most_on_the_way_; }
 
   // --- a hub that does not keep to the protocol
-  enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything };
+  enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything,
+                   holds_more, acknowledges_what_it_lacks };
   void lie(Lie lie) { lie_ = lie; }
   void poison(const std::string& subject) { poison_ = subject; }  // refuses every batch with an entry of this subject
 
