@@ -293,6 +293,10 @@ bool valid_model_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), allowed);
 }
 
+bool has_waiting(const Hello& hello) {
+  return std::any_of(hello.positions.begin(), hello.positions.end(), [](const ClassPosition& p) { return p.last_seq >= p.first_seq; });
+}
+
 const char* to_string(BatchOutcome outcome) {
   switch (outcome) {
     case BatchOutcome::applied: return "applied";
@@ -393,6 +397,8 @@ std::string encode(const RangeAsk& message) {
   ask.set_first_seq(message.first_seq);
   ask.set_last_seq(message.last_seq);
   ask.set_ends_epoch(message.ends_epoch);
+  ask.set_digest(message.digest);
+  ask.set_all_epochs(message.all_epochs);
   return wrap(out);
 }
 
@@ -420,6 +426,8 @@ Result<RangeAsk> decode_range_ask(std::string_view bytes) {
   ask.first_seq = body.first_seq();
   ask.last_seq = body.last_seq();
   ask.ends_epoch = body.ends_epoch();
+  ask.digest = body.digest();
+  ask.all_epochs = body.all_epochs();
   return ask;
 }
 

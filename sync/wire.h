@@ -36,6 +36,9 @@ struct ClassPosition {
   uint64_t oldest() const { return kept_seq == 0 ? first_seq : kept_seq; }
 };
 
+struct Hello;
+bool has_waiting(const Hello& hello);     // something will follow when it is answered
+
 struct Hello {
   std::string node;
   uint64_t epoch = 0;
@@ -108,6 +111,8 @@ struct RangeAsk {
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   uint64_t first_seq = 1, last_seq = 1;   // at most kRangeMax numbers
   bool ends_epoch = false;                // from here on the hub takes no batch of it, and one that is still on its way does not change the answer
+  uint64_t digest = 0;                    // not 0: of one entry, digest_after() from kFirstChain; is it here, in this epoch or any other?
+  bool all_epochs = false;                // counts what is held in any; the digest of the answer says nothing then
 };
 
 struct RangeReply {

@@ -6,13 +6,15 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/file.h"
+
 namespace skerry::hub::internal {
 namespace {
 
 using nlohmann::json;
 
-constexpr char kEntryVersion = 1;
-constexpr size_t kEntryHeaderBytes = 1 + 1 + 4 + 8 + 4;
+constexpr char kEntryVersion = 2, kEntryWithoutChecksum = 1;
+constexpr size_t kEntryHeaderBytes = 1 + 1 + 4 + 8 + 4, kChecksumBytes = 4;
 
 template <typename T>
 void put(std::string& out, T value, bool big_endian) {
@@ -155,22 +157,35 @@ Result<EpochRow> decode_epoch(std::string_view bytes) {
 
 std::string encode_entry(const storage::OutboxItem& item) {
   std::string out;
-  out.reserve(kEntryHeaderBytes + item.subject.size() + item.payload.size());
+  out.reserve(kEntryHeaderBytes + item.subject.size() + item.payload.size() + kChecksumBytes);
   out += kEntryVersion;
   out += static_cast<char>(item.kind);
   put(out, item.records, false);
   put(out, item.queued_ns, false);
   put(out, static_cast<uint32_t>(item.subject.size()), false);
   out.append(item.subject);
-  if (item.kind != storage::EntryKind::lost) return out.append(item.payload);
-  put(out, item.last_seq, false);
-  return out.append(1, static_cast<char>(item.reason));
+  if (item.kind == storage::EntryKind::lost) {
+    put(out, item.last_seq, false);
+    out += static_cast<char>(item.reason);
+  } else {
+    out += item.payload;
+  }
+  put(out, crc32c(out), false);
+  return out;
 }
 
 Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
-  if (bytes.size() < kEntryHeaderBytes || bytes[0] != kEntryVersion) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  const Error damaged = fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  if (bytes.empty() || (bytes[0] != kEntryVersion && bytes[0] != kEntryWithoutChecksum)) return damaged;
+  if (bytes[0] == kEntryVersion) {
+    if (bytes.size() < kEntryHeaderBytes + kChecksumBytes) return damaged;
+    const std::string_view covered = bytes.substr(0, bytes.size() - kChecksumBytes);
+    if (crc32c(covered) != get<uint32_t>(bytes, covered.size(), false)) return damaged;
+    bytes = covered;
+  }
+  if (bytes.size() < kEntryHeaderBytes) return damaged;
   const uint32_t subject_bytes = get<uint32_t>(bytes, 14, false);
-  if (subject_bytes > bytes.size() - kEntryHeaderBytes) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  if (subject_bytes > bytes.size() - kEntryHeaderBytes) return damaged;
   storage::OutboxItem item;
   item.seq = seq;
   item.kind = static_cast<storage::EntryKind>(bytes[1]);
@@ -179,7 +194,7 @@ Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
   item.subject = bytes.substr(kEntryHeaderBytes, subject_bytes);
   item.payload = bytes.substr(kEntryHeaderBytes + subject_bytes);
   if (item.kind == storage::EntryKind::lost) {
-    if (item.payload.size() != 9) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+    if (item.payload.size() != 9) return damaged;
     item.last_seq = get<uint64_t>(item.payload, 0, false);
     item.reason = static_cast<storage::LossReason>(item.payload[8]);
     item.payload.clear();

@@ -3,7 +3,7 @@
 //   node   "n" NAME                                          JSON
 //   epoch  "e" NAME 00 ORDINAL                               JSON; ORDINAL: 1 for the node's first epoch, so keys sort by time
 //   entry  "d" NAME 00 CLASS ORDINAL SEQ                     version, kind, records, queued_ns, subject, payload; of kind lost the payload is
-//                                                            the last seq and the reason
+//                                                            the last seq and the reason; then CRC-32C of all before (version 2)
 // ORDINAL and SEQ are big-endian. Persistent: never renumber.
 // On failure: decode answers corrupt.
 #pragma once

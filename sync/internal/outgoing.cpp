@@ -74,6 +74,15 @@ Result<Cut> Outgoing::cut(const ClassDecision& decision, bool hub_takes_losses) 
   return cut;
 }
 
+Result<Batch> Outgoing::cut_again(const Loss& range, uint64_t bytes_max) {
+  SKERRY_ASSIGN(auto items, store_.outbox_read(range.outbox_class, range.first_seq, bytes_max));
+  std::erase_if(items, [&](const OutboxItem& item) { return item.end_seq() > range.last_seq; });
+  if (items.empty() || items.front().seq != range.first_seq) return fail(Code::not_found, "{} {} is no longer here", storage::to_string(range.outbox_class), range.first_seq);
+  dead_.leave_out(range.outbox_class, items);
+  const storage::Identity identity = store_.identity();
+  return Batch{identity.node, identity.epoch, range.outbox_class, std::move(items)};
+}
+
 void Outgoing::sent(const Batch& batch) {
   ClassState& state = classes_[batch.outbox_class];
   for (const auto& item : batch.entries) {

@@ -1,3 +1,4 @@
+#include "sync/downloads.h"
 #include "sync/internal/syncer_impl.h"
 
 namespace skerry::sync {
@@ -73,6 +74,8 @@ Duration Syncer::Impl::take_hello(const HelloReply& reply, const std::vector<sto
     state.gap_answered = false;
   }
   chains.keep();
+  wanted.assign(reply.wanted.begin(), reply.wanted.end());
+  if (environment.downloads != nullptr) environment.downloads->offered(reply.offers);
   greeted = true;
   bool behind = false;
   for (const auto& s : backlog) behind = behind || held[s.outbox_class] < s.last_seq;
@@ -142,7 +145,7 @@ Duration Syncer::Impl::hub_knows_more(const HelloReply& reply, const storage::Ou
   if (fresh_epoch == identity.epoch) {
     return failed(fail(Code::corrupt, "hub '{}' claims {} up to {}, of an epoch that it cannot know: is it a Skerry hub?", reply.hub, name, watermark));
   }
-  auto there = holds_any(s.outbox_class, s.last_seq + 1, watermark);
+  auto there = holds_any(s.outbox_class, s.last_seq + 1, watermark, Epochs::this_one);
   if (!there.ok()) return failed(there.error());
   if (!*there) {
     return failed(fail(Code::corrupt, "hub '{}' claims {} up to {} and holds nothing behind {}: is it a Skerry hub?", reply.hub, name, watermark, s.last_seq));
@@ -179,7 +182,7 @@ Result<bool> Syncer::Impl::same_history(const storage::OutboxStatus& s, const Wa
   if (found != internal::Histories::unknown || w.seq == s.acked_seq) return found != internal::Histories::other;
   SKERRY_ASSIGN(auto items, store.outbox_read(w.outbox_class, w.seq, 1));
   if (items.empty() || items.front().seq != w.seq || items.front().kind == storage::EntryKind::lost || items.front().records == 0) return true;
-  auto same = is_at_hub(w.outbox_class, items.front());
+  auto same = is_at_hub(w.outbox_class, items.front(), Epochs::this_one);
   if (!same.ok() && unknown_question(same.error())) return true;
   return same;
 }
@@ -199,13 +202,42 @@ Result<uint64_t> Syncer::Impl::shared_history(const storage::OutboxStatus& s) {
     }
     if (items.empty()) return fail(Code::internal, "the outbox gives no {} {}: run `skerry fsck`", storage::to_string(s.outbox_class), middle);
     const storage::OutboxItem& item = items.front();
-    auto same = is_at_hub(s.outbox_class, item);
+    auto same = is_at_hub(s.outbox_class, item, Epochs::all);
     if (!same.ok() && unknown_question(same.error())) return std::max(shared, s.acked_seq);
     if (!same.ok()) return same.error();
-    if (*same) shared = item.seq, lo = item.seq + 1;
+    if (*same) {
+      shared = item.seq, lo = item.seq + 1;
+      continue;
+    }
+    // The hub may hold later ones all the same, behind a loss in its history.
+    SKERRY_ASSIGN(const std::optional<uint64_t> later, first_held(s.outbox_class, item.seq + 1, hi));
+    if (!later) {
+      hi = middle - 1;
+      continue;
+    }
+    SKERRY_ASSIGN(items, store.outbox_read(s.outbox_class, *later, 1));
+    SKERRY_ASSIGN(const bool same_later, items.empty() ? Result<bool>(false) : is_at_hub(s.outbox_class, items.front(), Epochs::all));
+    if (same_later) shared = items.front().seq, lo = items.front().end_seq() + 1;
     else hi = middle - 1;
   }
   return shared;
+}
+
+// By halves too. Nothing when the hub holds none of them.
+Result<std::optional<uint64_t>> Syncer::Impl::first_held(OutboxClass outbox_class, uint64_t first, uint64_t last) {
+  for (; first <= last; first += kRangeMax) {
+    uint64_t lo = first, hi = std::min(last, first + kRangeMax - 1);
+    SKERRY_ASSIGN(bool any, holds_any(outbox_class, lo, hi, Epochs::all));
+    if (!any) continue;
+    while (lo < hi) {
+      const uint64_t middle = lo + (hi - lo) / 2;
+      SKERRY_ASSIGN(any, holds_any(outbox_class, lo, middle, Epochs::all));
+      if (any) hi = middle;
+      else lo = middle + 1;
+    }
+    return std::optional(lo);
+  }
+  return std::optional<uint64_t>{};
 }
 
 // Late batches of an ended epoch would arrive beside the same entries under the new one.
@@ -217,20 +249,23 @@ Status Syncer::Impl::end_epoch() {
 }
 
 // A hub that cannot answer is believed.
-Result<bool> Syncer::Impl::holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last) {
+Result<bool> Syncer::Impl::holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last, Epochs epochs) {
   const storage::Identity identity = store.identity();
-  const RangeAsk ask{identity.node, identity.epoch, outbox_class, first, std::min(last, first + kRangeMax - 1)};
+  const RangeAsk ask{.node = identity.node, .epoch = identity.epoch, .outbox_class = outbox_class, .first_seq = first,
+                     .last_seq = std::min(last, first + kRangeMax - 1), .all_epochs = epochs == Epochs::all};
   auto reply = exchange(kQuestionBytes, [&] { return uplink->range(ask); });
   if (!reply.ok() && unknown_question(reply.error())) return true;
   if (!reply.ok()) return reply.error();
   return reply->count > 0;
 }
 
-Result<bool> Syncer::Impl::is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item) {
+Result<bool> Syncer::Impl::is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item, Epochs epochs) {
   const storage::Identity identity = store.identity();
-  const RangeAsk ask{identity.node, identity.epoch, outbox_class, item.seq, item.seq};
+  const uint64_t digest = digest_after(kFirstChain, item);
+  const RangeAsk ask{.node = identity.node, .epoch = identity.epoch, .outbox_class = outbox_class, .first_seq = item.seq, .last_seq = item.seq,
+                     .digest = epochs == Epochs::all ? digest : 0};
   SKERRY_ASSIGN(const RangeReply reply, exchange(kQuestionBytes, [&] { return uplink->range(ask); }));
-  return reply.count == 1 && reply.digest == digest_after(kFirstChain, item);
+  return reply.count == 1 && reply.digest == digest;
 }
 
 }  // namespace skerry::sync

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -59,6 +60,9 @@ struct Syncer::Impl {
   bool gave_reason_to_doubt = false;  // since the last progress
   size_t at = 0;                    // bearer of the HELLO or batch that begins, or of the answer that is looked at
   uint64_t tickets = 0;             // given out so far
+  std::deque<Loss> wanted;          // by the hub, whose rows are damaged
+  SteadyTime fetch_retry_at{};
+  SteadyTime fetched_at{};          // the last piece of a model came, or none is to be fetched
 
   // --- of any thread
   mutable std::mutex mutex;
@@ -119,7 +123,7 @@ struct Syncer::Impl {
 
   // An exchange over the bearer `at`: charges what went over the wire, answered or not.
   template <typename Call>
-  std::invoke_result_t<Call> exchange(uint64_t bytes_at_most, Call call) {
+  std::invoke_result_t<Call> exchange(uint64_t bytes_at_most, Call call, const std::string& purpose = "control") {
     account.reserve(mutex, policy, policy.bearers[at], bytes_at_most, clock.now_ns());
     const Traffic before = uplink->traffic();
     const SteadyTime begun = clock.steady();
@@ -134,13 +138,13 @@ struct Syncer::Impl {
     std::lock_guard lock(mutex);
     bucket.charge(now, sent);
     seen.traffic = traffic;
-    charge(policy.bearers[at].name, "control", sent, received);
+    charge(policy.bearers[at].name, purpose, sent, received);
     BearerState& bearer = bearers[at];
     bearer.last_exchange = now;
     bearer.woken_at = now;
     if (reply.ok()) {
       seen.online = bearer.online = true;
-      bearer.rate.answered({.begun = begun, .now = now, .delivered_body = sent}, policy.batch_time);
+      if (purpose == "control") bearer.rate.answered({.begun = begun, .now = now, .delivered_body = sent}, policy.batch_time);  // a small answer
     }
     return reply;
   }
@@ -187,8 +191,11 @@ struct Syncer::Impl {
   Result<uint64_t> shared_history(const storage::OutboxStatus& s);
 
   Status end_epoch();
-  Result<bool> holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last);
-  Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item);
+  // An old image that comes back twice finds what it sent under the epoch that it began the first time.
+  enum class Epochs : uint8_t { this_one, all };
+  Result<bool> holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last, Epochs epochs);
+  Result<std::optional<uint64_t>> first_held(OutboxClass outbox_class, uint64_t first, uint64_t last);
+  Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item, Epochs epochs);
 
   // ------------------------------------------------------------------ batches
 
@@ -230,6 +237,17 @@ struct Syncer::Impl {
 
   // One thing: a batch, a HELLO, or waiting for what is on its way.
   Duration act(const std::vector<storage::OutboxStatus>& backlog, const Situation& s, const std::vector<ClassDecision>& decisions);
+
+  // A piece of a model that the hub offers, as the policy lets the class `model` go; nothing: there is none to fetch, or not now, and then not before
+  // `next`.
+  std::optional<Duration> fetch(const Situation& s, std::optional<SteadyTime>& next);
+
+  // The next of what the hub wants again; nothing: nothing, or not now.
+  std::optional<Duration> repair(const Situation& s);
+  // What the policy says of a class if so many bytes of it waited.
+  ClassDecision as_if_waiting(const Situation& s, OutboxClass outbox_class, uint64_t bytes) const;
+  // Puts a batch on its way over the bearer `at`.
+  void launch(Batch batch, Flight flight, bool again);
 
   // For what of its own class is on its way: batches of a class keep their order, on one bearer; what is refused is looked for one at a time.
   bool must_wait(const ClassDecision& d);

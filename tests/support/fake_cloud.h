@@ -68,6 +68,7 @@ class FakeCloud {
   void save();                                 // keeps a copy of its disk...
   void restore();                              // ...and goes back to it: what came since is lost
   void wipe();                                 // a new, empty disk
+  void damage_row(uint64_t seq);               // one bit of the row of this entry, of a hub in memory; not noticed before it is read
 
   struct Request {
     bool hello = false;

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr int kActs = 30, kStepsMax = 20'000;
 constexpr uint64_t kRowsMax = 30;  // of one entry
-constexpr Duration kQuietWithin = 2h;
+constexpr Duration kQuietWithin = 2h, kQuietAfterLies = 5min;
 
 class Schedule {
  public:
@@ -199,8 +199,8 @@ class Schedule {
     const SteadyTime end = clock_.steady() + kQuietWithin;
     int steps = 0;
     for (; waiting() && clock_.steady() < end && steps < kStepsMax; ++steps) clock_.advance(syncer_->step());
-    // What it said that it holds and does not, an honest hub says in answer to the next HELLO.
-    const SteadyTime quiet = clock_.steady() + 2 * options_.probe_interval + options_.backoff_max;
+    // What it said that it holds and does not, an honest hub says in answer to the next HELLO that is not lost.
+    const SteadyTime quiet = clock_.steady() + kQuietAfterLies;
     for (; (waiting() || clock_.steady() < quiet) && clock_.steady() < end && steps < kStepsMax; ++steps) clock_.advance(syncer_->step());
     outcome_.most_on_the_way = static_cast<uint32_t>(cloud_.most_on_the_way());
     if (waiting()) {

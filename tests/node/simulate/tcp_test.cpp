@@ -25,12 +25,12 @@ TEST_CASE("simulate: without losses a long upload goes at the rate of the line, 
   CHECK(seconds < 0.05 + 4 * 0.05 + 0.02);
 }
 
-TEST_CASE("simulate: with losses an upload goes at the rate that Mathis et al. give, whatever the line could carry") {
+TEST_CASE("simulate: with losses at random an upload goes at the rate that Mathis et al. give, whatever the line could carry") {
   for (const double loss : {0.001, 0.01}) {
     const TcpPath path{.rate = 125'000'000, .rtt = 50ms, .packet_loss = loss};
-    const double expected = 1.22 * 1460 / 0.05 / std::sqrt(loss);
+    const double expected = 1.31 * 1460 / 0.05 / std::sqrt(loss);
     double sum = 0;
-    for (uint64_t seed = 1; seed <= 10; ++seed) sum += rate_of(50'000'000, path, seed);
+    for (uint64_t seed = 1; seed <= 10; ++seed) sum += rate_of(400'000'000, path, seed);
     CHECK(sum / 10 == Approx(expected).epsilon(0.2));
   }
 }
@@ -41,10 +41,10 @@ TEST_CASE("simulate: what is handed over piece by piece arrives in order, and no
   SteadyTime now{}, last{};
   for (int i = 0; i < 200; ++i) {
     const SteadyTime arrives = connection.send(now, 3000, path);
-    CHECK(arrives > last);
-    CHECK(arrives >= now + 30ms);
+    CHECK((arrives >= last));
+    CHECK((arrives >= now + 30ms));
     last = arrives;
     now += 5ms;
   }
-  CHECK(last - SteadyTime{} > std::chrono::milliseconds(200 * 3000 * 1000 / 625'000));  // the line carries no more
+  CHECK((last - SteadyTime{} > std::chrono::milliseconds(200 * 3000 / 625)));  // the line carries no more
 }
