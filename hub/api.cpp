@@ -136,9 +136,10 @@ struct Api::Impl {
     auto message = sync::decode_chunk_ask(request.body);
     if (!message.ok()) return ++refused, bad_message(message.error());
     if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
-    const auto now = offers();
-    if (std::find(now.begin(), now.end(), message->package) == now.end()) return ++refused, http::error_response(404, "this package is not offered, or has changed");
-    auto piece = internal::read_piece(options.models, message->package.model, message->package.version, message->file, message->offset, message->bytes_max);
+    const sync::Offer& package = message->package;
+    auto manifest = internal::read_piece(options.models, package.model, package.version, "manifest", 0, kManifestBytesMax);
+    if (!manifest.ok() || sha256_hex(manifest->data) != package.digest) return ++refused, http::error_response(404, "this package is not offered, or has changed");
+    auto piece = internal::read_piece(options.models, package.model, package.version, message->file, message->offset, message->bytes_max);
     if (!piece.ok()) return ++refused, http::error_response(piece.error());
     return binary(sync::encode(sync::ChunkReply{piece->file_bytes, std::move(piece->data)}));
   }

@@ -1,6 +1,5 @@
 #include "node/simulate/simulate.h"
 
-#include <rocksdb/perf_level.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -65,7 +64,6 @@ class Run {
 
   Result<Report> run() {
     const auto began = system_clock().steady();
-    rocksdb::SetPerfLevel(rocksdb::kDisable);  // counters of this thread that nobody reads
     std::string pattern = (std::filesystem::temp_directory_path() / "skerry-simulate-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) return fail(Code::unavailable, "no folder can be made in {}", std::filesystem::temp_directory_path().string());
     folder_ = pattern;

@@ -1,6 +1,7 @@
 #include "node/simulate/internal/world.h"
 
 #include <rocksdb/file_system.h>
+#include <rocksdb/perf_level.h>
 
 #include <algorithm>
 #include <array>
@@ -203,6 +204,7 @@ class Cloud::Link final : public sync::Uplink {
 };
 
 Status Cloud::start() {
+  rocksdb::SetPerfLevel(rocksdb::kDisable);  // of this thread: counters that nobody reads
   SKERRY_ASSIGN(receiver_, hub::Receiver::open({.path = "/hub", .name = "simulated", .in_memory = true}, clock_));
   return {};
 }
