@@ -315,16 +315,7 @@ Status Transaction::withdraw_example(const Label& label) {
   const auto found = get(kExamples, by_window);
   if (!found.ok()) return found.error().code == Code::not_found ? Status() : Status(found.error());
   const ExampleId id{Reader(*found).key64()};
-<<<<<<< HEAD
   SKERRY_ASSIGN(const ExampleRow known, class_of(label.model, id));
-=======
-  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(label.model, id)));
-  Reader in(row);
-  ExampleRow known;
-  known.role = static_cast<ExampleRole>(in.u8());
-  known.label = in.signed32();
-  if (!in.done()) return fail(Code::corrupt, "the example of prediction {} is damaged: `skerry fsck --repair`", number(label.prediction));
->>>>>>> learn5
   remove(kExamples, by_window);
   remove_example(label.model, id, known);
   return {};
