@@ -185,6 +185,9 @@ Duration Syncer::Impl::act(const std::vector<storage::OutboxStatus>& backlog, co
   std::optional<SteadyTime> next;
   auto sooner = [&](SteadyTime when) { next = std::min(next.value_or(SteadyTime::max()), when); };
   bool waits = false;
+  if (s.now - fetched_at >= policy.turn) {  // also beside a backlog that does not end
+    if (auto wait = fetch(s, next)) return *wait;
+  }
   for (const ClassDecision& d : decisions) {
     const ClassState& state = outgoing.of(d.outbox_class);
     if (state.next > of(backlog, d.outbox_class).last_seq) continue;
@@ -202,6 +205,8 @@ Duration Syncer::Impl::act(const std::vector<storage::OutboxStatus>& backlog, co
     if (d.not_before) sooner(*d.not_before);
   }
   if (!flights.empty()) return wait_for_answers();
+  if (auto wait = repair(s)) return *wait;
+  if (auto wait = fetch(s, next)) return *wait;
   return probe_or_wait(s, next, !waits);
 }
 

@@ -288,14 +288,22 @@ Result<bool> Transaction::replace(Example& example) {
       return true;
     }
   }
-  if (auto row = get(kExamples, key::example_of_model(example.model, id)); row.ok()) {
-    Reader in(*row);
-    ExampleRow earlier;
-    earlier.role = static_cast<ExampleRole>(in.u8());
-    earlier.label = in.signed32();
-    remove_example(example.model, id, earlier);
-  }
+  if (const auto earlier = class_of(example.model, id); earlier.ok()) remove_example(example.model, id, *earlier);
   return false;
+}
+
+// As its row of the model says, or, when that is damaged, the example itself: nothing else may move the counts of a class.
+Result<Transaction::ExampleRow> Transaction::class_of(const std::string& model, ExampleId id) {
+  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(model, id)));
+  Reader in(row);
+  const auto role = static_cast<ExampleRole>(in.u8());
+  const int32_t label = in.signed32();
+  if (in.done() && (role == ExampleRole::train || role == ExampleRole::holdout)) return ExampleRow{role, label};
+  const auto bytes = get(kExamples, key::example(id));
+  const auto example = bytes.ok() ? decode_example(*bytes) : Result<Example>(bytes.error());
+  if (example.ok() && example->model == model && example->id == id) return ExampleRow{example->role, example->label};
+  return fail(Code::corrupt, "example {} of {} is damaged: stop the node and run `skerry fsck --repair`, then its label can be withdrawn",
+              number(id), model);
 }
 
 Status Transaction::withdraw_example(const Label& label) {
@@ -307,12 +315,7 @@ Status Transaction::withdraw_example(const Label& label) {
   const auto found = get(kExamples, by_window);
   if (!found.ok()) return found.error().code == Code::not_found ? Status() : Status(found.error());
   const ExampleId id{Reader(*found).key64()};
-  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(label.model, id)));
-  Reader in(row);
-  ExampleRow known;
-  known.role = static_cast<ExampleRole>(in.u8());
-  known.label = in.signed32();
-  if (!in.done()) return fail(Code::corrupt, "the example of prediction {} is damaged: `skerry fsck --repair`", number(label.prediction));
+  SKERRY_ASSIGN(const ExampleRow known, class_of(label.model, id));
   remove(kExamples, by_window);
   remove_example(label.model, id, known);
   return {};

@@ -59,6 +59,7 @@ class Transaction {
   LiveScore& score_of(const std::string& model, uint32_t version);
   Result<bool> score(Label& label);
   Result<bool> replace(Example& example);
+  Result<ExampleRow> class_of(const std::string& model, ExampleId id);
   Status withdraw_example(const Label& label);
   void remove_example(const std::string& model, ExampleId id, const ExampleRow& row);
   void drop_one(const ExampleClass& c, uint64_t newest);

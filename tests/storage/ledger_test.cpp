@@ -1,6 +1,8 @@
 // Predictions, labels, scores, examples and model versions in the store.
 #include <catch2/catch.hpp>
 
+#include "storage/fsck.h"
+#include "storage/internal/database.h"
 #include "storage/store.h"
 #include "tests/storage/machine.h"
 #include "tests/storage/make.h"
@@ -44,6 +46,22 @@ struct Fixture : Machine {
     auto receipt = store->commit(effect);
     REQUIRE(receipt.ok());
     return receipt->examples.at(0);
+  }
+  Result<Receipt> withdraw(int64_t from) { return label(predict("har", 1, "imu", from, 0), kWithdrawn); }
+  // Cuts rows of an example short, as a store would never write them.
+  void damage(const std::vector<std::string>& keys) {
+    store.reset();
+    {
+      auto db = storage::internal::Database::open(options);
+      REQUIRE(db.ok());
+      for (const std::string& key : keys) {
+        auto row = (*db)->get(storage::internal::kExamples, key);
+        REQUIRE(row.ok());
+        row->resize(row->size() / 2);
+        REQUIRE((**db)->Put({}, (*db)->family(storage::internal::kExamples), key, *row).ok());
+      }
+    }
+    start();
   }
   std::vector<float> kept() const {
     auto examples = store->examples("har", 1000);
@@ -209,6 +227,43 @@ TEST_CASE("ledger: above its quota the oldest example of that class and role goe
   REQUIRE(f.store->commit(many).ok());
   CHECK(f.store->example_counts("har", ExampleId::none).value().all() == 9);
   CHECK(f.kept().back() == 59.f);
+}
+
+TEST_CASE("ledger: a withdrawn example whose row is damaged leaves its own class, not the one that the damage names") {
+  Fixture f;
+  f.options.examples_per_class_max = 2;
+  f.start();
+  f.example(10, 0, 10.f);
+  f.example(20, 0, 20.f);
+  const ExampleId damaged = f.example(30, 1, 30.f);
+  f.example(40, 1, 40.f);
+  f.damage({storage::internal::key::example_of_model("har", damaged)});  // half of it reads as class 0
+  REQUIRE(f.withdraw(30).ok());
+  CHECK(f.kept() == std::vector<float>{10.f, 20.f, 40.f});
+  f.example(50, 1, 50.f);
+  CHECK(f.kept() == std::vector<float>{10.f, 20.f, 40.f, 50.f});  // class 1 had room for it
+  f.example(60, 0, 60.f);
+  CHECK(f.kept() == std::vector<float>{20.f, 40.f, 50.f, 60.f});  // class 0 had none
+}
+
+TEST_CASE("ledger: an example whose rows are all damaged is not withdrawn from any class, and says how to mend it") {
+  Fixture f;
+  f.options.examples_per_class_max = 2;
+  f.start();
+  f.example(10, 0, 10.f);
+  f.example(20, 0, 20.f);
+  const ExampleId damaged = f.example(30, 1, 30.f);
+  f.damage({storage::internal::key::example_of_model("har", damaged), storage::internal::key::example(damaged)});
+  const auto refused = f.withdraw(30);
+  REQUIRE(!refused.ok());
+  CHECK(refused.error().code == Code::corrupt);
+  CHECK(refused.error().message.find("fsck --repair") != std::string::npos);
+  f.example(60, 0, 60.f);
+  CHECK(f.kept() == std::vector<float>{20.f, 60.f});
+  f.store.reset();
+  REQUIRE(fsck(f.options, {.repair = true}).ok());
+  f.start();
+  CHECK(f.withdraw(30).ok());
 }
 
 TEST_CASE("ledger: of training examples the easy ones go first, the hard ones not never, and held-out ones by age alone") {
