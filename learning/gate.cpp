@@ -113,7 +113,8 @@ GateDecision decide_gate(const inference::GateSpec& spec, const GateInputs& in) 
   GateDecision labels = judge_labels(spec, in.labels);
   if (!labels.pass) return labels;
   const GateDecision own = judge_own(spec, in.holdout);
-  const bool unproven = !own.pass && in.holdout.gained_apart > in.holdout.lost_apart;
+  // Equal counts too: of a situation that is new nothing may have been held out yet.
+  const bool unproven = !own.pass && in.holdout.gained_apart >= in.holdout.lost_apart;
   if (!own.pass && !unproven) return own;
   const GateDecision reference = judge_reference(spec, in.reference);
   const std::string reason = fmt::format("{}; {}; {}", own.reason, reference.reason, labels.reason);

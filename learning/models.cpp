@@ -264,7 +264,11 @@ void Models::forget_old(const std::string& model, uint32_t serving, uint32_t las
     if (info.name != model || info.version == serving || info.version == last_good) continue;
     if (Status done = engine_.unload(model, info.version); !done.ok()) log::warn("models", "{}", done.error().message);
   }
-  // On disk the newest few stay besides these two: a node that learns for years must not fill up with what it once was.
+  remove_old_packages(model, serving, last_good);
+}
+
+// On disk the newest few stay besides these two: a node that learns for years must not fill up with what it once was, or never came to be.
+void Models::remove_old_packages(const std::string& model, uint32_t serving, uint32_t last_good) {
   const auto packages = packages_in(engine_.options().models);
   auto it = packages.find(model);
   if (it == packages.end()) return;
@@ -303,6 +307,11 @@ Status Models::reject(const std::string& model, uint32_t version, const std::str
   decisions_.add(also, {0, model, version, "reject", "rejected", reason});
   SKERRY_TRY(store_.commit(also));
   log::info("models", "{}/{} is rejected: {}", model, version, reason);
+  uint32_t last_good = 0;
+  for (const ModelVersion& v : versions) {
+    if (v.pinned && v.state != ModelState::serving) last_good = v.version;
+  }
+  if (const auto serving = engine_.serving(model)) remove_old_packages(model, *serving, last_good);
   return {};
 }
 

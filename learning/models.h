@@ -51,6 +51,7 @@ class Models {
   Status switch_to(const std::string& model, uint32_t version, const std::string& reason, storage::ModelState previous_becomes,
                    storage::Effect also);
   void forget_old(const std::string& model, uint32_t serving, uint32_t last_good);
+  void remove_old_packages(const std::string& model, uint32_t serving, uint32_t last_good);
 
   storage::Store& store_;
   inference::Engine& engine_;

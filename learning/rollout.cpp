@@ -32,7 +32,7 @@ Bounds difference_bounds(uint64_t correct_a, uint64_t of_a, uint64_t correct_b, 
 
 // With p = sin^2 t the prior is flat in t, and the integrand smooth.
 double evidence(uint32_t gained, uint32_t lost) {
-  constexpr int kPoints = 4096;
+  constexpr int kPoints = 1024;
   constexpr double kFrom = std::numbers::pi / 4, kStep = kFrom / kPoints;
   double sum = 0;
   for (int i = 0; i < kPoints; ++i) {

@@ -109,7 +109,7 @@ bool Trials::has_room_for(const std::string& model, const Judged& judged) const 
   if (there == trials_.end() || judged.decision.pass) return true;
   if (!there->second.unproven) return false;
   const ProbationCounts& p = there->second.probation;
-  return evidence(judged.holdout.gained_apart, judged.holdout.lost_apart) > evidence(p.gained + p.live.gained_apart, p.lost + p.live.lost_apart);
+  return evidence(judged.holdout.gained_apart, judged.holdout.lost_apart) >= evidence(p.gained + p.live.gained_apart, p.lost + p.live.lost_apart);
 }
 
 Status Trials::begin(storage::ModelVersion record, const Judged& judged, const std::string& delta, const std::string& residual, storage::Effect also) {

@@ -1,6 +1,6 @@
 // A candidate's way from the gate to serving: shadow, canary, serving; and the watch that takes it back. What is under way is kept in the
 // store and goes on after a restart. One whose gain is not proven is on probation first: it answers each window that gets a label, beside what
-// serves. Training goes on meanwhile; of two on probation the one with more evidence stays.
+// serves. Training goes on meanwhile; of two on probation the one with more evidence stays, else the newer.
 // A shadow answers windows that the ledger holds already, in the learner's thread: it never stands between a request and its answer.
 // Threads: begin() and step() from one; everything else from any.
 // On failure: while the store refuses, everything stays as it is and is tried again.

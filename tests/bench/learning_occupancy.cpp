@@ -89,13 +89,13 @@ Result<std::vector<storage::Prediction>> answers_in(LearningNode& node, const in
 }
 
 // What was answered, before any label of the hour before was there to learn from.
-Status score(LearningNode& node, const inference::PackageInfo& info, const Room& room, const e2e::Piece& piece, Score& out) {
+Status score(LearningNode& node, LearningNode& base, const inference::PackageInfo& info, const Room& room, const e2e::Piece& piece, Score& out) {
   SKERRY_ASSIGN(const auto answers, answers_in(node, info, piece));
   for (const storage::Prediction& answer : answers) {
     const int32_t truth = room.occupied.at(answer.window.to_ns);
     SKERRY_ASSIGN(const auto window, inference::read_window(node.node().store(), info.window, answer.series, answer.window));
     learning::ExampleSet one{static_cast<uint32_t>(info.window.fields.size()), info.window.rows, {{window, truth}}};
-    SKERRY_ASSIGN(const double frozen, node.accuracy(one, 1));
+    SKERRY_ASSIGN(const double frozen, base.accuracy(one));
     auto known = room.occupied.upper_bound(answer.window.to_ns - kLabelsLate);
     const int32_t before = known == room.occupied.begin() ? 0 : std::prev(known)->second;
     ++out.windows;
@@ -130,6 +130,7 @@ Result<std::vector<Figure>> learning_occupancy(Size size, const Places& places) 
   const Room first = room_of(std::move(sets[0])), second = room_of(std::move(sets[1])), third = room_of(std::move(sets[2]));
   SKERRY_ASSIGN(const inference::Package base, base_model(first, second, places.work / "room-base", size == Size::full ? 8 : 1));
   SKERRY_ASSIGN(auto node, LearningNode::open(base, places.work / "room", 2h));
+  SKERRY_ASSIGN(auto frozen, LearningNode::open(base, places.work / "frozen", 2h));
   constexpr size_t kDay = 24 * 60, kPiece = 30;  // minutes
   constexpr size_t kLate = kLabelsLate / kMinute;
   const size_t rows = size == Size::full ? third.records.rows() : kDay;
@@ -138,7 +139,7 @@ Result<std::vector<Figure>> learning_occupancy(Size size, const Places& places) 
   for (size_t from = 0; from < rows; from += kPiece) {
     const e2e::Piece now = piece_at(from);
     SKERRY_TRY(node->ingest(now));
-    SKERRY_TRY(score(*node, base.info, third, now, today));
+    SKERRY_TRY(score(*node, *frozen, base.info, third, now, today));
     if (from >= kLate) SKERRY_TRY(say_what_was(*node, base.info, third, piece_at(from - kLate)));
     SKERRY_TRY(node->let_learn());
     if ((from + kPiece) % kDay != 0 && from + kPiece < rows) continue;
