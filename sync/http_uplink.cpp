@@ -128,10 +128,7 @@ class HttpUplink final : public Uplink {
   explicit HttpUplink(const Options& options) : options_(options) { limit_library_threads(); }
 
   Result<HelloReply> hello(const Hello& message) override {
-    if (has_waiting(message) && (pipes_ || make_pipes().ok())) pipes_->prepare(route_, Lane::bulk);  // one round trip less until its first batch
-    auto answered = post("/v1/sync/hello", encode(message));
-    if (!answered.ok() && pipes_) pipes_->close_idle();  // or it would wait in the back-off of a connect that nobody answered
-    SKERRY_ASSIGN(const std::string answer, std::move(answered));
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
     return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
   }
   Result<RangeReply> range(const RangeAsk& message) override {

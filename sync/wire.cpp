@@ -293,10 +293,6 @@ bool valid_model_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), allowed);
 }
 
-bool has_waiting(const Hello& hello) {
-  return std::any_of(hello.positions.begin(), hello.positions.end(), [](const ClassPosition& p) { return p.last_seq >= p.first_seq; });
-}
-
 const char* to_string(BatchOutcome outcome) {
   switch (outcome) {
     case BatchOutcome::applied: return "applied";

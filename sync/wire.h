@@ -36,9 +36,6 @@ struct ClassPosition {
   uint64_t oldest() const { return kept_seq == 0 ? first_seq : kept_seq; }
 };
 
-struct Hello;
-bool has_waiting(const Hello& hello);     // something will follow when it is answered
-
 struct Hello {
   std::string node;
   uint64_t epoch = 0;

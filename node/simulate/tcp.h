@@ -23,10 +23,10 @@ class TcpConnection {
   explicit TcpConnection(uint64_t seed) : random_(seed) {}
   // Of bytes handed over at `now`, behind what was handed over before: when the other side has the last of them. Opens the connection.
   SteadyTime send(SteadyTime now, uint64_t bytes, const TcpPath& path);
-  void open(SteadyTime now, const TcpPath& path);  // ahead of what will be sent
   void close() { open_ = false; }
 
  private:
+  void open(SteadyTime now, const TcpPath& path);
   void begin_round(SteadyTime at, const TcpPath& path);
   void end_round(const TcpPath& path);
   void lose(uint64_t segments, const TcpPath& path);

@@ -97,9 +97,6 @@ class Cloud::Link final : public sync::Uplink {
   Link(Cloud& cloud, const sync::Options& options)
       : cloud_(cloud), options_(options), lanes_{TcpConnection(cloud.random_()), TcpConnection(cloud.random_())}, questions_(cloud.random_()) {}
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
-    if (sync::has_waiting(message) && cloud_.is_up(bearer_)) {
-      lanes_[static_cast<size_t>(sync::Lane::bulk)].open(cloud_.clock_.steady(), path_of(cloud_.weather_.link));
-    }
     return cloud_.exchange<sync::HelloReply>(options_, bearer_, sync::encode(message), traffic_, questions_, [&] { return cloud_.receiver_->hello(message); });
   }
   Result<sync::RangeReply> range(const sync::RangeAsk& message) override {
