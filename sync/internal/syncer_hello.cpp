@@ -136,6 +136,10 @@ Duration Syncer::Impl::new_epoch(const std::map<OutboxClass, uint64_t>& held, co
     if (!shared.ok()) return failed(shared.error());
     if (auto status = store.outbox_acknowledge(s.outbox_class, *shared); !status.ok()) return failed(status.error());
   }
+  return fence(cause);
+}
+
+Duration Syncer::Impl::fence(const std::string& cause) {
   if (auto kept = floors.raise(store.outbox_status()); !kept.ok()) return failed(kept.error());
   log::warn("sync", "{}", cause);
   if (auto begun = store.begin_epoch(); !begun.ok()) return failed(begun.error());

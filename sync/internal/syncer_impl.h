@@ -172,6 +172,7 @@ struct Syncer::Impl {
 
   // What the hub holds of this disk's own history is acknowledged first, so that it does not go a second time under the new epoch.
   Duration new_epoch(const std::map<OutboxClass, uint64_t>& held, const std::string& cause);
+  Duration fence(const std::string& cause);  // begins it
 
   // Where the chain does not tell (something between was lost by rule), the hub is asked for the entry itself, if it is still here.
   Result<bool> same_history(const storage::OutboxStatus& s, const Watermark& w);
