@@ -1,7 +1,9 @@
 #include "hub/api.h"
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -20,6 +22,7 @@ using nlohmann::json;
 
 constexpr uint64_t kPageEntriesMax = 1000, kPageEntries = 100;
 constexpr size_t kPageCellsMax = 1 << 18;            // values of samples in one answer
+constexpr size_t kManifestBytesMax = 64 << 10;       // of a package
 constexpr size_t kPageBytesMax = 4 << 20;            // of payloads in one answer
 
 Response ok(const json& value) { return {.status = 200, .body = dump(value)}; }
@@ -56,6 +59,7 @@ struct Api::Impl {
     router.add("POST", "/v1/sync/hello", [this](Request& q) { return hello(q); });
     router.add("POST", "/v1/sync/batch", [this](Request& q) { return batch(q); });
     router.add("POST", "/v1/sync/range", [this](Request& q) { return range(q); });
+    router.add("POST", "/v1/sync/chunk", [this](Request& q) { return chunk(q); });
     router.add("POST", "/v1/bundles", [this](Request& q) { return bundle(q); });
     router.add("GET", "/health", [this](Request&) { return health(); });
     router.add("GET", "/v1/nodes", [this](Request&) { return nodes(); });
@@ -73,6 +77,9 @@ struct Api::Impl {
   Access* const access;
   const int64_t started_ns;
   http::Router router;
+  std::mutex offers_mutex;
+  std::vector<sync::Offer> offered;
+  SteadyTime offered_until{};
   std::atomic<uint64_t> hellos{0}, batches{0}, refused{0}, bytes_in{0};
 
   // Nothing: `request` may go on to its route. Whom a delivery names is checked there.
@@ -104,7 +111,38 @@ struct Api::Impl {
     if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
     auto reply = receiver.hello(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
+    reply->offers = offers();
     return binary(sync::encode(*reply));
+  }
+
+  // The newest versions of each model, as many as a HELLO's answer takes. Looked at once a second: every node asks.
+  std::vector<sync::Offer> offers() {
+    std::lock_guard lock(offers_mutex);
+    if (!offered.empty() && clock.steady() < offered_until) return offered;
+    offered_until = clock.steady() + std::chrono::seconds(1);
+    offered.clear();
+    auto packages = internal::list_packages(options.models);
+    if (!packages.ok()) return offered;
+    for (auto package = packages->rbegin(); package != packages->rend() && offered.size() < sync::kOffersMax; ++package) {
+      if (!sync::valid_model_name(package->model)) continue;
+      auto manifest = internal::read_piece(options.models, package->model, package->version, "manifest", 0, kManifestBytesMax);
+      if (manifest.ok()) offered.push_back({package->model, package->version, sha256_hex(manifest->data)});
+    }
+    return offered;
+  }
+
+  // A package that has changed since it was offered is another: 404, and the node looks at what is offered then.
+  Response chunk(const Request& request) {
+    bytes_in += request.body.size();
+    auto message = sync::decode_chunk_ask(request.body);
+    if (!message.ok()) return ++refused, bad_message(message.error());
+    if (auto may = may_deliver(request, message->node); !may.ok()) return ++refused, http::error_response(403, may.error().message);
+    const sync::Offer& package = message->package;
+    auto manifest = internal::read_piece(options.models, package.model, package.version, "manifest", 0, kManifestBytesMax);
+    if (!manifest.ok() || sha256_hex(manifest->data) != package.digest) return ++refused, http::error_response(404, "this package is not offered, or has changed");
+    auto piece = internal::read_piece(options.models, package.model, package.version, message->file, message->offset, message->bytes_max);
+    if (!piece.ok()) return ++refused, http::error_response(piece.error());
+    return binary(sync::encode(sync::ChunkReply{piece->file_bytes, std::move(piece->data)}));
   }
 
   Response batch(const Request& request) {

@@ -26,7 +26,8 @@ class Taking {
   Status take(const sync::Batch& batch) {
     ClassReceipt& c = classes_.try_emplace(batch.outbox_class, ClassReceipt{.outbox_class = batch.outbox_class}).first->second;
     if (!c.problem.empty()) return {};  // nothing goes behind a gap
-    SKERRY_ASSIGN(const size_t same, held_alike(batch));
+    SKERRY_ASSIGN(const auto found, held_alike(batch));
+    const size_t same = found.alike;
     if (same < batch.entries.size()) {
       if (same > 0) verified(c, batch.entries[same - 1]);
       c.other_history = true;
@@ -43,7 +44,11 @@ class Taking {
         c.problem = fmt::format("the hub holds it up to {}, the bundle begins at {}: bring the bundle before it, or export with --again", reply.watermark,
                                 batch.entries.front().seq);
         break;
-      case BatchOutcome::unknown_epoch:
+      case BatchOutcome::unknown_epoch:  // the node ended it: what the hub holds of it counts, the rest goes under another
+        c.other_history = true;
+        if (found.held > 0) verified(c, batch.entries[found.held - 1]);
+        if (found.held < batch.entries.size()) c.problem = "the epoch of this bundle has ended: import the receipt and export again";
+        break;
       case BatchOutcome::refused: c.problem = reply.message.empty() ? "the hub refuses it" : reply.message; break;
     }
     return {};
@@ -62,23 +67,31 @@ class Taking {
     c.entry = item.kind == storage::EntryKind::lost ? 0 : sync::digest_after(sync::kFirstChain, item);
   }
 
-  // How many of its first entries are the hub's own, or not there yet.
-  Result<size_t> held_alike(const sync::Batch& batch) const {
+  struct Found {
+    size_t alike = 0;   // of the first entries: the hub's own, or not there yet
+    size_t held = 0;    // there
+  };
+
+  Result<sync::RangeReply> ask(const sync::Batch& batch, uint64_t first, uint64_t last) {
+    return receiver_.range({.node = batch.node, .epoch = batch.epoch, .outbox_class = batch.outbox_class, .first_seq = first, .last_seq = last});
+  }
+
+  Result<Found> held_alike(const sync::Batch& batch) {
     const auto& entries = batch.entries;
-    auto held = receiver_.range({batch.node, batch.epoch, batch.outbox_class, entries.front().seq, entries.back().seq});
-    if (!held.ok() && held.error().code == Code::not_found) return entries.size();
+    auto held = ask(batch, entries.front().seq, entries.back().seq);
+    if (!held.ok() && held.error().code == Code::not_found) return Found{entries.size(), 0};
     if (!held.ok()) return held.error();
-    if (held->count == 0) return entries.size();
+    const Found all{entries.size(), std::min<size_t>(held->count, entries.size())};
     uint64_t digest = sync::kFirstChain;
-    for (size_t i = 0; i < std::min<uint64_t>(held->count, entries.size()); ++i) digest = sync::digest_after(digest, entries[i]);
-    if (digest == held->digest) return entries.size();
+    for (size_t i = 0; i < all.held; ++i) digest = sync::digest_after(digest, entries[i]);
+    if (all.held == 0 || digest == held->digest) return all;
     for (size_t i = 0; i < entries.size(); ++i) {  // what was lost by rule on one side only is no other history
       const OutboxItem& item = entries[i];
       if (item.kind == storage::EntryKind::lost || item.records == 0) continue;
-      SKERRY_ASSIGN(const auto one, receiver_.range({batch.node, batch.epoch, batch.outbox_class, item.seq, item.seq}));
-      if (one.count > 0 && one.digest != sync::digest_after(sync::kFirstChain, item)) return i;
+      SKERRY_ASSIGN(const auto one, ask(batch, item.seq, item.seq));
+      if (one.count > 0 && one.digest != sync::digest_after(sync::kFirstChain, item)) return Found{i, i};
     }
-    return entries.size();
+    return all;
   }
 
   // A HELLO only where it is needed: an old bundle must not tell the hub old news of its node.
@@ -100,7 +113,7 @@ class Taking {
 Result<std::vector<sync::ModelOffer>> offers(const std::filesystem::path& folder) {
   SKERRY_ASSIGN(const auto packages, internal::list_packages(folder));
   std::vector<sync::ModelOffer> all;
-  for (size_t i = 0; i < packages.size() && all.size() < sync::kOffersMax; ++i) {
+  for (size_t i = 0; i < packages.size() && all.size() < sync::kBundleOffersMax; ++i) {
     const auto& p = packages[i];
     if (i + 1 < packages.size() && packages[i + 1].model == p.model) continue;
     auto digest = sha256_file(folder / p.model / std::to_string(p.version) / "manifest", kManifestBytesMax);

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <set>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -29,7 +30,8 @@ using internal::NodeRow;
 using storage::OutboxClass;
 
 constexpr size_t kLossesKept = 256;  // of a node; `lost` counts all
-constexpr size_t kLocks = 64;
+constexpr size_t kDamageKept = 10'000, kScrubRows = 256;
+constexpr size_t kStripes = 64;  // of locks: nodes side by side
 
 Error store_error(const std::filesystem::path& path, const rocksdb::Status& status) {
   const std::string text = status.ToString();
@@ -62,6 +64,27 @@ rocksdb::Options database_options(rocksdb::Env* env) {
   return options;
 }
 
+// Rows that were found damaged, until they came again. In memory: who looks again finds them again.
+class Damage {
+ public:
+  void note(std::string_view key) {
+    std::lock_guard lock(mutex_);
+    if (keys_.size() < kDamageKept) keys_.emplace(key);
+  }
+  bool forget(const std::string& key) {
+    std::lock_guard lock(mutex_);
+    return keys_.erase(key) > 0;
+  }
+  std::vector<std::string> between(const std::string& from, const std::string& to) const {
+    std::lock_guard lock(mutex_);
+    return {keys_.lower_bound(from), keys_.upper_bound(to)};
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<std::string> keys_;
+};
+
 class RocksReceiver final : public Receiver {
  public:
   RocksReceiver(const ReceiverOptions& options, const Clock& clock) : options_(options), clock_(clock) {}
@@ -82,6 +105,8 @@ class RocksReceiver final : public Receiver {
     if (options_.in_memory) {  // written once, read at the end
       database.compression = rocksdb::kNoCompression;
       database.disable_auto_compactions = true;
+      database.inplace_update_support = true;  // the rows that change with every batch do not pile up; nobody reads meanwhile
+      database.allow_concurrent_memtable_write = false;
       database.level0_slowdown_writes_trigger = database.level0_stop_writes_trigger = 1 << 30;
     }
     const auto status = rocksdb::DB::Open(database, options_.path.string(), &db);
@@ -96,7 +121,9 @@ class RocksReceiver final : public Receiver {
   }
 
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
-    std::lock_guard lock(lock_of(message.node));
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    stripe.known.reset();
     SKERRY_ASSIGN(std::optional<NodeRow> known, read_node(message.node));
     if (!known && nodes_ >= options_.nodes_max) {
       return fail(Code::exhausted, "this hub holds {} nodes and takes no more: raise nodes_max or correct the node's name", options_.nodes_max);
@@ -105,7 +132,7 @@ class RocksReceiver final : public Receiver {
     NodeRow node;
     if (known) node = *std::move(known);
     sync::HelloReply reply{.hub = options_.name, .watermarks = {}, .losses = {}, .takes_losses = true};
-    EpochRow epoch{message.epoch, {}, {}};
+    EpochRow epoch{.epoch = message.epoch, .watermarks = {}, .chains = {}};
     auto ordinal = node.ordinals.find(message.epoch);
     if (ordinal == node.ordinals.end()) {
       if (node.ordinals.size() >= options_.epochs_per_node_max) {
@@ -119,6 +146,9 @@ class RocksReceiver final : public Receiver {
     } else {
       node.current = ordinal->second;
       SKERRY_ASSIGN(epoch, read_epoch(message.node, node.current));
+      reply.ended = epoch.ended;
+      if (!options_.in_memory) scrub(stripe, message.node);
+      reply.wanted = wanted(message, node.current);
       reply.losses = declare_losses(message, epoch, node.info);
     }
     node.info.node = message.node;
@@ -136,11 +166,14 @@ class RocksReceiver final : public Receiver {
 
   Result<sync::BatchReply> apply(const sync::Batch& message) override {
     SKERRY_TRY(check_shape(message));
-    std::lock_guard lock(lock_of(message.node));
-    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
-    if (!node || !node->ordinals.contains(message.epoch)) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "say HELLO first"};
-    const uint32_t ordinal = node->ordinals.at(message.epoch);
-    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    SKERRY_ASSIGN(const bool is_known, recall(stripe, message));
+    if (!is_known) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "say HELLO first"};
+    NodeRow& node = stripe.known->node;
+    EpochRow& epoch = stripe.known->epoch;
+    if (epoch.ended) return sync::BatchReply{sync::BatchOutcome::unknown_epoch, 0, "the node ended this epoch: say HELLO"};
+    const uint32_t ordinal = stripe.known->ordinal;
     const uint64_t held = watermark(epoch, message.outbox_class);
     const uint64_t first = message.entries.front().seq, last = message.entries.back().end_seq();
     if (first > held + 1) return sync::BatchReply{sync::BatchOutcome::gap, held, "", {held, chain(epoch, message.outbox_class)}};
@@ -149,34 +182,39 @@ class RocksReceiver final : public Receiver {
     uint64_t& after = epoch.chains[message.outbox_class];
     for (const auto& item : message.entries) {
       if (item.end_seq() <= held) {
-        ++node->info.duplicates;
+        const std::string key = internal::entry_key(message.node, message.outbox_class, ordinal, item.seq);
+        if (damage_.forget(key)) {
+          batch.Put(key, internal::encode_entry(item));
+          log::info("hub", "{} {} of {} was damaged here and came again", storage::to_string(message.outbox_class), item.seq, message.node);
+        } else {
+          ++node.info.duplicates;
+        }
         continue;
       }
-      take(batch, message, ordinal, item, node->info);
+      take(batch, message, ordinal, item, node.info);
       after = sync::chain_after(after, item);
     }
-    node->info.last_seen_ns = clock_.now_ns();
+    node.info.last_seen_ns = clock_.now_ns();
     const bool news = last > held;
     if (news) epoch.watermarks[message.outbox_class] = last;
-    put_rows(batch, message.node, *node, epoch, ordinal);
-    SKERRY_TRY(write(batch));
+    put_rows(batch, message.node, node, epoch, ordinal);
+    if (auto written = write(batch); !written.ok()) {
+      stripe.known.reset();  // it says what was not written
+      return written.error();
+    }
     return sync::BatchReply{news ? sync::BatchOutcome::applied : sync::BatchOutcome::duplicate, std::max(held, last), "", {std::max(held, last), after}};
   }
 
-  Result<sync::RangeReply> range(const sync::RangeAsk& message) const override {
+  Result<sync::RangeReply> range(const sync::RangeAsk& message) override {
+    if (message.ends_epoch) SKERRY_TRY(end_epoch(message));
     SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
     if (!node || !node->ordinals.contains(message.epoch)) return fail(Code::not_found, "this hub knows no epoch {} of node '{}'", message.epoch, message.node);
-    const uint32_t ordinal = node->ordinals.at(message.epoch);
-    const std::string end = internal::entry_key(message.node, message.outbox_class, ordinal, message.last_seq);
+    if (message.digest != 0) return in_any_epoch(message, *node);
     sync::RangeReply reply{0, sync::kFirstChain};
-    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-    for (it->Seek(internal::entry_key(message.node, message.outbox_class, ordinal, message.first_seq)); it->Valid() && it->key().ToStringView() <= end; it->Next()) {
-      auto item = internal::decode_entry(internal::entry_position(it->key().ToStringView()).second, it->value().ToStringView());
-      if (!item.ok()) continue;  // damaged: as if it were not there
-      ++reply.count;
-      reply.digest = sync::digest_after(reply.digest, *item);
+    for (const auto& [epoch, ordinal] : node->ordinals) {
+      if (message.all_epochs || epoch == message.epoch) SKERRY_TRY(add_range(message, ordinal, reply));
     }
-    if (!it->status().ok()) return store_error(options_.path, it->status());
+    reply.count = std::min(reply.count, sync::kRangeMax);
     return reply;
   }
 
@@ -218,6 +256,7 @@ class RocksReceiver final : public Receiver {
       const auto [ordinal, seq] = internal::entry_position(it->key().ToStringView());
       auto item = internal::decode_entry(seq, it->value().ToStringView());
       if (!item.ok()) {
+        damage_.note(it->key().ToStringView());
         log::error("hub", "skipped: {}", item.error().message);
         continue;
       }
@@ -264,7 +303,102 @@ class RocksReceiver final : public Receiver {
     info.records += item.records;
   }
 
-  std::mutex& lock_of(const std::string& node) { return locks_[std::hash<std::string>{}(node) % kLocks]; }
+  // The rows of the node that delivered last, as they are in the store: decoding them costs more than a small batch.
+  struct Known {
+    std::string name;
+    uint64_t epoch_number = 0;
+    uint32_t ordinal = 0;
+    NodeRow node;
+    EpochRow epoch;
+  };
+  struct Stripe {
+    std::mutex mutex;
+    std::optional<Known> known;
+    std::string scrubbed;            // up to this key, of the node that said HELLO last
+  };
+  Stripe& stripe_of(const std::string& node) { return stripes_[std::hash<std::string>{}(node) % kStripes]; }
+
+  Status add_range(const sync::RangeAsk& message, uint32_t ordinal, sync::RangeReply& reply) const {
+    const std::string end = internal::entry_key(message.node, message.outbox_class, ordinal, message.last_seq);
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek(internal::entry_key(message.node, message.outbox_class, ordinal, message.first_seq)); it->Valid() && it->key().ToStringView() <= end; it->Next()) {
+      auto item = internal::decode_entry(internal::entry_position(it->key().ToStringView()).second, it->value().ToStringView());
+      if (!item.ok()) {  // as if it were not there
+        damage_.note(it->key().ToStringView());
+        continue;
+      }
+      ++reply.count;
+      reply.digest = sync::digest_after(reply.digest, *item);
+    }
+    if (!it->status().ok()) return store_error(options_.path, it->status());
+    return {};
+  }
+
+  Result<sync::RangeReply> in_any_epoch(const sync::RangeAsk& message, const NodeRow& node) const {
+    for (const auto& [epoch, ordinal] : node.ordinals) {
+      std::string bytes;
+      const auto status = db_->Get({}, internal::entry_key(message.node, message.outbox_class, ordinal, message.first_seq), &bytes);
+      if (status.IsNotFound()) continue;
+      if (!status.ok()) return store_error(options_.path, status);
+      auto item = internal::decode_entry(message.first_seq, bytes);
+      if (item.ok() && sync::digest_after(sync::kFirstChain, *item) == message.digest) return sync::RangeReply{1, message.digest};
+    }
+    return sync::RangeReply{0, sync::kFirstChain};
+  }
+
+  Status end_epoch(const sync::RangeAsk& message) {
+    Stripe& stripe = stripe_of(message.node);
+    std::lock_guard lock(stripe.mutex);
+    stripe.known.reset();
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return {};
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    if (epoch.ended) return {};
+    epoch.ended = true;
+    rocksdb::WriteBatch batch;
+    batch.Put(internal::epoch_key(message.node, ordinal), internal::encode_epoch(epoch));
+    return write(batch);
+  }
+
+  // Looks at some rows of a node, further on with every HELLO: damage is found while the node still has what was there.
+  void scrub(Stripe& stripe, const std::string& node) const {
+    const std::string prefix = internal::entry_key(node, OutboxClass::alarm, 0, 0).substr(0, node.size() + 2);
+    if (!std::string_view(stripe.scrubbed).starts_with(prefix)) stripe.scrubbed = prefix;
+    std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    size_t rows = 0;
+    for (it->Seek(stripe.scrubbed); it->Valid() && it->key().starts_with(prefix) && rows < kScrubRows; it->Next(), ++rows) {
+      if (!internal::decode_entry(internal::entry_position(it->key().ToStringView()).second, it->value().ToStringView()).ok()) damage_.note(it->key().ToStringView());
+    }
+    stripe.scrubbed = it->Valid() && it->key().starts_with(prefix) ? it->key().ToString() : prefix;
+  }
+
+  // Of what is damaged: all that the node can still send.
+  std::vector<sync::Loss> wanted(const sync::Hello& message, uint32_t ordinal) const {
+    std::vector<sync::Loss> ranges;
+    for (const auto& p : message.positions) {
+      const std::string from = internal::entry_key(message.node, p.outbox_class, ordinal, p.oldest());
+      for (const std::string& key : damage_.between(from, internal::entry_key(message.node, p.outbox_class, ordinal, UINT64_MAX))) {
+        const uint64_t seq = internal::entry_position(key).second;
+        const bool next = !ranges.empty() && ranges.back().outbox_class == p.outbox_class && ranges.back().last_seq + 1 == seq;
+        if (next) ranges.back().last_seq = seq;
+        else if (ranges.size() < sync::kWantedMax) ranges.push_back({p.outbox_class, seq, seq});
+      }
+    }
+    return ranges;
+  }
+
+  // False: node or epoch are not known here.
+  Result<bool> recall(Stripe& stripe, const sync::Batch& message) const {
+    if (stripe.known && stripe.known->name == message.node && stripe.known->epoch_number == message.epoch) return true;
+    stripe.known.reset();
+    SKERRY_ASSIGN(std::optional<NodeRow> node, read_node(message.node));
+    if (!node || !node->ordinals.contains(message.epoch)) return false;
+    const uint32_t ordinal = node->ordinals.at(message.epoch);
+    SKERRY_ASSIGN(EpochRow epoch, read_epoch(message.node, ordinal));
+    stripe.known = Known{message.node, message.epoch, ordinal, *std::move(node), std::move(epoch)};
+    return true;
+  }
 
   // The decoder of the wire promises this; other callers are held to it too.
   static Status check_shape(const sync::Batch& message) {
@@ -334,7 +468,8 @@ class RocksReceiver final : public Receiver {
       stopped_ = false;
     }
     rocksdb::WriteOptions durable;
-    durable.sync = true;
+    durable.sync = !options_.in_memory;
+    durable.disableWAL = options_.in_memory;
     const auto status = db_->Write(durable, &batch);
     if (status.ok()) return {};
     stopped_ = true;
@@ -345,7 +480,8 @@ class RocksReceiver final : public Receiver {
   const Clock& clock_;
   std::unique_ptr<rocksdb::Env> env_;  // outlives db_
   std::unique_ptr<rocksdb::DB> db_;
-  std::array<std::mutex, kLocks> locks_;
+  mutable Damage damage_;
+  std::array<Stripe, kStripes> stripes_;
   std::atomic<uint32_t> nodes_{0};
   std::atomic<bool> stopped_{false};
 };

@@ -84,8 +84,8 @@ class Receiver {
   // Checks every payload before applying. Error: invalid, exhausted, unavailable; outcomes of the protocol are in the reply.
   virtual Result<sync::BatchReply> apply(const sync::Batch& message) = 0;
 
-  // Error: not_found for an unknown node or epoch.
-  virtual Result<sync::RangeReply> range(const sync::RangeAsk& message) const = 0;
+  // A question may end its epoch: no batch of that is taken any more. Error: not_found for an unknown node or epoch.
+  virtual Result<sync::RangeReply> range(const sync::RangeAsk& message) = 0;
 
   virtual Result<std::vector<NodeInfo>> nodes() const = 0;
   // Every entry of a node and class over all epochs, in the order in which epochs began, until `visit` returns false; those after `after`

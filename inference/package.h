@@ -58,6 +58,8 @@ struct RolloutSpec {
   double canary_share = 0.0;           // of the requests that name no version, and of windows
   uint32_t canary_labels = 30;         // of its answers, before it is decided
   Duration canary_time = std::chrono::hours(24 * 7);  // then it is decided on what is there
+  uint32_t probation_labels = 1000;    // a candidate whose gain chance may have made waits for this many labels to prove it; 0: it is refused at once
+  Duration probation_time = std::chrono::hours(24 * 28);  // but not longer
   double rollback_loss = 0.02;         // back, when the predecessor would have been better by more than this on the same labels
   uint32_t rollback_labels = 20;       // that are needed to say so
   double confidence = 0.95;

@@ -405,6 +405,8 @@ void read_rollout(Section& rollout, RolloutSpec& out) {
   rollout.number("canary_share", false, {0, 0.9}, out.canary_share);
   rollout.integer("canary_labels", false, 1, 1'000'000, out.canary_labels);
   rollout.duration("canary_time", kStageNsMax, out.canary_time);
+  rollout.integer("probation_labels", false, 0, 1'000'000, out.probation_labels);
+  rollout.duration("probation_time", kStageNsMax, out.probation_time);
   rollout.number("rollback_loss", false, {0, 1}, out.rollback_loss);
   rollout.integer("rollback_labels", false, 1, 1'000'000, out.rollback_labels);
   rollout.number("confidence", false, {0.5, 0.9999}, out.confidence);
@@ -536,6 +538,7 @@ std::string to_toml(const PackageInfo& info) {
                      period_text(r.shadow_time), real(r.shadow_agreement_min));
   out += fmt::format("canary_share = {}\ncanary_labels = {}\ncanary_time = \"{}\"\n", real(r.canary_share), r.canary_labels,
                      period_text(r.canary_time));
+  out += fmt::format("probation_labels = {}\nprobation_time = \"{}\"\n", r.probation_labels, period_text(r.probation_time));
   out += fmt::format("rollback_loss = {}\nrollback_labels = {}\nconfidence = {}\n", real(r.rollback_loss), r.rollback_labels, real(r.confidence));
   for (const AlarmSpec& alarm : info.alarms) {
     out += fmt::format("\n[[alarm]]\nlabel = {}\non = {}\noff = {}\nwindows = {}\nsoftmax = {}\n", quote(alarm.label), real(alarm.on),

@@ -27,8 +27,8 @@ double score(double n, double gained, double lost, double delta) {
 
 GateDecision judge_labels(const inference::GateSpec& spec, const LabelCounts& labels) {
   const double contradicted = labels.labels == 0 ? 0 : static_cast<double>(labels.contradicted) / labels.labels;
-  if (contradicted <= spec.unexplained_max) return {true, fmt::format("{} of {} labels contradicted by the others", labels.contradicted, labels.labels)};
-  return {false, fmt::format("{:.0f} % of the {} labels are contradicted by the others, at most {:.0f} % may: look at the labels", 100 * contradicted,
+  if (contradicted <= spec.unexplained_max) return {true, false, fmt::format("{} of {} labels contradicted by the others", labels.contradicted, labels.labels)};
+  return {false, false, fmt::format("{:.0f} % of the {} labels are contradicted by the others, at most {:.0f} % may: look at the labels", 100 * contradicted,
                              labels.labels, 100 * spec.unexplained_max)};
 }
 
@@ -39,21 +39,21 @@ GateDecision judge_own(const inference::GateSpec& spec, const Paired& own) {
   const bool better = bound > spec.gain_min && (spec.gain_min < 0 || chance <= 1 - spec.confidence);
   const std::string sure = fmt::format("{}; with {:.0f} % confidence {:+.2f} points or more, chance alone p = {:.3f}", found, 100 * spec.confidence,
                                        100 * bound, chance);
-  if (better) return {true, sure};
-  return {false, fmt::format("{}; it must be better by more than {:.2f} points", sure, 100 * spec.gain_min)};
+  if (better) return {true, false, sure};
+  return {false, false, fmt::format("{}; it must be better by more than {:.2f} points", sure, 100 * spec.gain_min)};
 }
 
 GateDecision judge_reference(const inference::GateSpec& spec, const Paired& reference) {
-  if (reference.examples == 0) return {true, "no reference examples"};
+  if (reference.examples == 0) return {true, false, "no reference examples"};
   const std::string found = both("reference examples", reference);
   const double bound = paired_lower_bound(reference.examples, reference.gained, reference.lost, spec.confidence);
-  if (bound > -spec.reference_loss_max) return {true, found};
+  if (bound > -spec.reference_loss_max) return {true, false, found};
   const double at_best = paired_lower_bound(reference.examples, 0, 0, spec.confidence);
   if (at_best <= -spec.reference_loss_max) {
-    return {false, fmt::format("{} reference examples can't show that less than {:.2f} points are lost: keep more of them, or raise "
+    return {false, false, fmt::format("{} reference examples can't show that less than {:.2f} points are lost: keep more of them, or raise "
                                "gate.reference_loss_max above {:.3f}", reference.examples, 100 * spec.reference_loss_max, -at_best)};
   }
-  return {false, fmt::format("{}; forgets: up to {:.2f} points with {:.0f} % confidence, less than {:.2f} may be lost", found, -100 * bound,
+  return {false, false, fmt::format("{}; forgets: up to {:.2f} points with {:.0f} % confidence, less than {:.2f} may be lost", found, -100 * bound,
                              100 * spec.confidence, 100 * spec.reference_loss_max)};
 }
 
@@ -104,18 +104,20 @@ double paired_lower_bound(uint32_t examples, uint32_t gained, uint32_t lost, dou
 
 GateDecision decide_gate(const inference::GateSpec& spec, const GateInputs& in) {
   if (!in.holdout.consistent() || !in.reference.consistent() || !in.labels.consistent()) {  // only a broken report has them: never a reason to pass
-    return {false, "the report's counts of correct answers contradict each other"};
+    return {false, false, "the report's counts of correct answers contradict each other"};
   }
-  if (!in.finite) return {false, "the candidate answers NaN or infinity"};
+  if (!in.finite) return {false, false, "the candidate answers NaN or infinity"};
   if (in.holdout.examples < std::max<uint32_t>(spec.examples_min, 1)) {
-    return {false, fmt::format("only {} held-out examples, {} are needed to judge", in.holdout.examples, spec.examples_min)};
+    return {false, false, fmt::format("only {} held-out examples, {} are needed to judge", in.holdout.examples, spec.examples_min)};
   }
   GateDecision labels = judge_labels(spec, in.labels);
   if (!labels.pass) return labels;
-  GateDecision own = judge_own(spec, in.holdout);
-  if (!own.pass) return own;
-  GateDecision reference = judge_reference(spec, in.reference);
-  return {reference.pass, fmt::format("{}; {}; {}", own.reason, reference.reason, labels.reason)};
+  const GateDecision own = judge_own(spec, in.holdout);
+  const bool unproven = !own.pass && in.holdout.gained_apart > in.holdout.lost_apart;
+  if (!own.pass && !unproven) return own;
+  const GateDecision reference = judge_reference(spec, in.reference);
+  const std::string reason = fmt::format("{}; {}; {}", own.reason, reference.reason, labels.reason);
+  return {own.pass && reference.pass, unproven && reference.pass, reason};
 }
 
 }  // namespace skerry::learning

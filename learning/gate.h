@@ -1,6 +1,6 @@
 // The gate: may this candidate's int8 artefact replace the serving one? Pure, on counts over the same examples, each answered by both.
 // Better on the node's own held-out examples, and not worse on the pinned reference set by a margin: both with the confidence that the
-// package asks for, never by a bare difference. Labels that the others and the parent contradict are no evidence; where too many labels
+// package asks for, never by a bare difference. Better, but not with confidence: unproven, which goes on probation (rollout.h). Labels that the others and the parent contradict are no evidence; where too many labels
 // contradict each other, nothing is decided on them at all.
 #pragma once
 
@@ -46,6 +46,7 @@ struct GateInputs {               // int8 artefacts
 
 struct GateDecision {
   bool pass = false;
+  bool unproven = false;          // it fails only because chance may have made its gain: labels to come may prove it (rollout.h)
   std::string reason;             // with the numbers, for people
 };
 

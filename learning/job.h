@@ -54,6 +54,8 @@ Result<ExampleSet> read_examples(const std::filesystem::path& file);  // not_fou
 // Names within a job folder.
 inline constexpr const char* kTrainFile = "train.examples";
 inline constexpr const char* kHoldoutFile = "holdout.examples";
+inline constexpr const char* kTrainIdsFile = "train.ids";            // the predictions that the windows are of, by window (provenance.h)
+inline constexpr const char* kHoldoutIdsFile = "holdout.ids";
 inline constexpr const char* kCalibrationFile = "calibration.examples";
 inline constexpr const char* kResidualFile = "residual.bin";         // what rounding left over of the parent's delta; optional
 inline constexpr const char* kReferenceFile = "reference.examples";  // within a package

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <sstream>
 
 #include "inference/pipeline.h"
 #include "learning/internal/hash.h"
@@ -45,6 +47,29 @@ std::optional<storage::ExampleRole> example_role(const Options& options, const s
   return role ? storage::ExampleRole::holdout : storage::ExampleRole::train;
 }
 
+uint8_t trust_of(const Options& options, const std::string& source) {
+  std::vector<std::string> trusted;
+  std::stringstream in(options.trusted_sources);
+  for (std::string name; std::getline(in, name, ',');) {
+    const size_t from = name.find_first_not_of(' '), to = name.find_last_not_of(' ');
+    if (from != std::string::npos) trusted.push_back(name.substr(from, to - from + 1));
+  }
+  const auto at = std::find(trusted.begin(), trusted.end(), source);
+  return static_cast<uint8_t>(std::min<std::ptrdiff_t>(trusted.end() - at, 255));
+}
+
+uint8_t hardness_of(const std::vector<float>& scores, int32_t label) {
+  if (scores.empty()) return 0;
+  const auto top = std::max_element(scores.begin(), scores.end());
+  if (top - scores.begin() != label) return 255;
+  float next = -INFINITY;
+  for (auto score = scores.begin(); score != scores.end(); ++score) {
+    if (score != top) next = std::max(next, *score);
+  }
+  const double likelier = std::exp(static_cast<double>(next) - *top);  // of softmax: the second class against the first
+  return likelier > 0 && likelier <= 1 ? static_cast<uint8_t>(254 * likelier) : uint8_t{0};
+}
+
 Labels::Labels(storage::Store& store, inference::Engine& engine, const Options& options, const Clock& clock)
     : store_(store), engine_(engine), options_(options), clock_(clock) {}
 
@@ -83,6 +108,7 @@ Result<std::vector<storage::Prediction>> Labels::select(const LabelRequest& requ
 Result<WithdrawOutcome> Labels::withdraw(const LabelRequest& request) {
   std::lock_guard one_at_a_time(mutex_);
   SKERRY_ASSIGN(const std::vector<storage::Prediction> predictions, select(request));
+  const uint8_t trust = trust_of(options_, request.source);
   WithdrawOutcome outcome;
   std::vector<uint64_t> withdrawn;
   for (size_t from = 0; from < predictions.size(); from += kPerEffect) {
@@ -91,12 +117,17 @@ Result<WithdrawOutcome> Labels::withdraw(const LabelRequest& request) {
       const storage::Prediction& p = predictions[i];
       withdrawn.push_back(number(p.id));
       if (p.label < 0) continue;  // nothing was said, or it was taken back before
+      if (trust < p.label_trust) {
+        ++outcome.overruled;
+        continue;
+      }
       storage::Label label;
       label.model = p.model;
       label.prediction = p.id;
       label.series = p.series;
       label.window = p.window;
       label.value = storage::kWithdrawn;
+      label.trust = trust;
       label.source = request.source.substr(0, kNameBytesMax);
       label.at_ns = clock_.now_ns();
       effect.labels.push_back(std::move(label));
@@ -122,6 +153,7 @@ Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
   const inference::PackageInfo& info = model->package.info;
   SKERRY_ASSIGN(int32_t value, label_index(info, request.label));
 
+  const uint8_t trust = trust_of(options_, request.source);
   LabelOutcome outcome;
   std::reverse(predictions.begin(), predictions.end());  // oldest first, as they happened
   for (size_t from = 0; from < predictions.size(); from += kPerEffect) {
@@ -131,16 +163,21 @@ Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
       const storage::Prediction& p = predictions[i];
       ++part.predictions;
       part.correct += p.top == value;
-      if (p.label == value) continue;  // said before
+      if (p.label == value && trust <= p.label_trust) continue;  // said before
       storage::Label label;
       label.model = p.model;
       label.prediction = p.id;
       label.series = p.series;
       label.window = p.window;
       label.value = value;
+      label.trust = trust;
       label.source = request.source.substr(0, kNameBytesMax);
       label.at_ns = clock_.now_ns();
       effect.labels.push_back(std::move(label));
+      if (p.label >= 0 && trust < p.label_trust) {
+        ++part.overruled;
+        continue;
+      }
       auto role = p.series.empty() ? std::nullopt : example_role(options_, p.series, p.window);
       if (!role) continue;
       auto data = inference::read_window(store_, info.window, p.series, p.window);
@@ -158,6 +195,7 @@ Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
       example.role = *role;
       example.prediction = p.id;
       example.at_ns = clock_.now_ns();
+      example.hardness = hardness_of(p.scores, value);
       effect.examples.push_back(std::move(example));
       ++part.examples;
     }
@@ -165,6 +203,7 @@ Result<LabelOutcome> Labels::apply(const LabelRequest& request) {
     outcome.predictions += part.predictions;
     outcome.examples += part.examples;
     outcome.correct += part.correct;
+    outcome.overruled += part.overruled;
   }
   return outcome;
 }

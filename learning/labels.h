@@ -32,17 +32,20 @@ struct LabelOutcome {
   uint32_t predictions = 0;   // scored
   uint32_t examples = 0;      // new or replaced
   uint32_t correct = 0;       // of the scored ones
+  uint32_t overruled = 0;     // of the predictions: what a more trusted source said stays; this is only kept and sent
 };
 
 struct WithdrawOutcome {
   uint32_t predictions = 0;                     // that had a label
+  uint32_t overruled = 0;                       // that keep it: it came from a more trusted source
   std::vector<storage::ModelVersion> versions;  // not rejected, made or judged with any of the labels: ascending
 };
 
 class Labels {
  public:
   Labels(storage::Store& store, inference::Engine& engine, const Options& options, const Clock& clock);
-  // Repeating a label changes nothing the second time; a different label for the same window replaces the first.
+  // Repeating a label changes nothing the second time; a different label for the same window replaces the first, unless that came from a more
+  // trusted source.
   // Error: invalid (unknown class: lists the known ones), not_found (no such prediction, or none in the range).
   Result<LabelOutcome> apply(const LabelRequest& request);
   // Takes back what was said of the predictions that the request names (its label is not looked at): scores are as before, the examples are gone,
@@ -65,5 +68,9 @@ class Labels {
 // Pure: the role of a window, or nullopt when it straddles a held-out stretch.
 std::optional<storage::ExampleRole> example_role(const Options& options, const std::string& series,
                                                  storage::TimeRange window);
+// Pure: how far a source is trusted; 0: it is not among the trusted ones.
+uint8_t trust_of(const Options& options, const std::string& source);
+// Pure: how much an answer leaves to learn when the label is `label`: 255 for a wrong one, the less the surer a right one was.
+uint8_t hardness_of(const std::vector<float>& scores, int32_t label);
 
 }  // namespace skerry::learning

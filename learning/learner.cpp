@@ -1,9 +1,11 @@
 #include "learning/learner.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "inference/pipeline.h"
@@ -12,6 +14,7 @@
 #include "learning/internal/hash.h"
 #include "learning/job.h"
 #include "learning/provenance.h"
+#include "learning/repeat.h"
 #include "learning/trials.h"
 
 namespace skerry::learning {
@@ -104,9 +107,10 @@ struct Learner::Impl {
   uint64_t last_requests = 0;
   SteadyTime last_sampled{};
 
-  mutable std::mutex mutex;  // guards the two below
+  mutable std::mutex mutex;  // guards the three below
   LearnerStatus status;
   std::set<std::string> asked;
+  std::map<std::string, uint32_t> repeats;  // versions whose jobs shall be repeated, by model
 
   void say(const std::string& state, const std::string& why) {
     std::lock_guard lock(mutex);
@@ -292,12 +296,14 @@ struct Learner::Impl {
       inputs.holdout_min = info.gate.examples_min;
       {
         std::lock_guard lock(mutex);
-        inputs.asked_by_hand = asked.count(info.name) > 0;
+        inputs.asked_by_hand = asked.count(info.name) + repeats.count(info.name) > 0;
       }
       TriggerDecision decision = decide_training(options, inputs, trigger, clock.steady());
       why = info.name + ": " + decision.reason;
+      if (const std::string trial = trial_text(info.name); !trial.empty()) why += "; " + trial;
       if (!decision.start) continue;
-      Status status = begin(*loaded);
+      const std::optional<uint32_t> repeated = take_repeat(info.name);
+      Status status = repeated ? repeat(*loaded, *repeated) : begin(*loaded);
       if (!status.ok()) {
         why = info.name + ": " + status.error().message;
         log::warn("learning", "{}: no job: {}", info.name, status.error().message);
@@ -326,24 +332,30 @@ struct Learner::Impl {
     return out;
   }
 
+  ActiveJob next_job(const inference::PackageInfo& parent, uint32_t version) const {
+    ActiveJob next;
+    next.model = parent.name;
+    next.version = version;
+    next.parent = parent.version;
+    next.folder = (options.jobs / fmt::format("{}-{}", parent.name, version)).string();
+    return next;
+  }
+
   Status begin(const inference::LoadedModel& parent) {
     const inference::PackageInfo& info = parent.package.info;
     SKERRY_ASSIGN(std::vector<Example> examples, store.examples(info.name, kExamplesMax));
     SKERRY_ASSIGN(uint32_t version, models.next_version(info.name));
-    ActiveJob next;
-    next.model = info.name;
-    next.version = version;
-    next.parent = info.version;
-    next.folder = (options.jobs / fmt::format("{}-{}", info.name, version)).string();
-
+    ActiveJob next = next_job(info, version);
+    // In the order in which they were answered, so that neighbours are neighbours, and the ids say which window is which.
+    std::sort(examples.begin(), examples.end(), [](const Example& a, const Example& b) { return number(a.prediction) < number(b.prediction); });
     ExampleSet train = example_set(info.window), holdout = example_set(info.window);
-    std::vector<uint64_t> used;
+    std::vector<uint64_t> train_ids, holdout_ids;
     for (Example& example : examples) {
       next.last_example = std::max(next.last_example, number(example.id));
       if (!fits(example, info)) continue;
-      ExampleSet& set = example.role == storage::ExampleRole::train ? train : holdout;
-      set.windows.push_back({std::move(example.data), example.label});
-      used.push_back(number(example.prediction));
+      const bool is_train = example.role == storage::ExampleRole::train;
+      (is_train ? train : holdout).windows.push_back({std::move(example.data), example.label});
+      (is_train ? train_ids : holdout_ids).push_back(number(example.prediction));
     }
     if (train.windows.empty()) return fail(Code::unavailable, "no training examples yet");
 
@@ -353,15 +365,56 @@ struct Learner::Impl {
     spec.target.parent = info.version;
     spec.target.note = fmt::format("fine-tuned on this node from {}/{} on {} labelled windows", info.name, info.version, train.windows.size());
     spec.seed = stable_hash(info.name, version);
+    SKERRY_ASSIGN(const std::string residual, trials.deltas().residual(info.name, info.version));
+    return write(next, {std::move(spec), std::move(train), std::move(holdout), calibration_windows(info), std::move(train_ids), std::move(holdout_ids),
+                        parent.package, residual, 0});
+  }
 
-    prune();
+  Status repeat(const inference::LoadedModel& parent, uint32_t version) {
+    const inference::PackageInfo& info = parent.package.info;
+    SKERRY_ASSIGN(RepeatedJob repeated, repeat_of(info.name, version));
+    SKERRY_ASSIGN(const uint32_t number, models.next_version(info.name));
+    ActiveJob next = next_job(info, number);
+    SKERRY_ASSIGN(next.last_example, watermark(info.name));  // what came since is still new
+    repeated.spec.target.version = number;
+    repeated.spec.target.note = fmt::format("{}/{} again, without {} labels that were withdrawn or changed", info.name, version, repeated.left_out);
+    return write(next, std::move(repeated));
+  }
+
+  Result<RepeatedJob> repeat_of(const std::string& model, uint32_t version) const {
+    SKERRY_ASSIGN(RepeatedJob repeated, repeat_without_withdrawn(store, model, version));
+    const uint32_t parent = repeated.parent.info.version;
+    if (engine.serving(model) == parent) return repeated;
+    return fail(Code::invalid, "{0}/{1} was made from {0}/{2}, which does not serve: `skerry models promote {0} {2}` first", model, version, parent);
+  }
+
+  std::optional<uint32_t> take_repeat(const std::string& model) {
+    std::lock_guard lock(mutex);
+    const auto asked_for = repeats.find(model);
+    if (asked_for == repeats.end()) return std::nullopt;
+    const uint32_t version = asked_for->second;
+    repeats.erase(asked_for);
+    return version;
+  }
+
+  static Status write_files(const fs::path& folder, const RepeatedJob& contents) {
+    SKERRY_TRY(write_job(folder, contents.spec, contents.train, contents.holdout, contents.calibration, contents.parent, contents.residual));
+    SKERRY_TRY(write_file_atomic(folder / kTrainIdsFile, encode_ids(contents.train_ids)));
+    return write_file_atomic(folder / kHoldoutIdsFile, encode_ids(contents.holdout_ids));
+  }
+
+  Status write(const ActiveJob& next, RepeatedJob contents) {
+    prune(contents.parent.folder.parent_path());
     std::error_code error;
     fs::remove_all(next.folder, error);  // a half-written one of a start that was not remembered
-    SKERRY_ASSIGN(const std::string residual, trials.deltas().residual(info.name, info.version));
-    SKERRY_TRY(write_job(next.folder, spec, train, holdout, calibration_windows(info), parent.package, residual));
+    if (Status written = write_files(next.folder, contents); !written.ok()) {
+      fs::remove_all(next.folder, error);  // a full disk is not kept full
+      return written;
+    }
     job = next;
     storage::Effect provenance;
-    keep_provenance(provenance, info.name, version, std::move(used));
+    contents.train_ids.insert(contents.train_ids.end(), contents.holdout_ids.begin(), contents.holdout_ids.end());
+    keep_provenance(provenance, next.model, next.version, std::move(contents.train_ids));
     Status remembered = remember(std::move(provenance));
     if (!remembered.ok()) job.reset();
     return remembered;
@@ -419,7 +472,7 @@ struct Learner::Impl {
       say("paused " + name, status.error().message);
       return;
     }
-    job.reset();
+    over();
     say("waiting", fmt::format("{} rejected: {}", name, reason));
   }
 
@@ -439,12 +492,15 @@ struct Learner::Impl {
     const JobReport& report = result->report;
     GateDecision decision = decide_gate(package->info.gate, report.gate);
     if (engine.serving(job->model) != job->parent) {
-      decision = {false, fmt::format("its parent {}/{} no longer serves", job->model, job->parent)};
+      decision = {false, false, fmt::format("its parent {}/{} no longer serves", job->model, job->parent)};
     }
     ModelVersion record = candidate_record();
     record.digest = package->digest;
     if (report.gate.holdout.examples > 0) record.holdout_accuracy = report.gate.holdout.candidate();
-    decision.pass ? try_out(*result, record, decision.reason) : turn_down(record, decision.reason);
+    const Judged judged{decision, report.gate.holdout};
+    if (!decision.pass && !(decision.unproven && package->info.rollout.probation_labels > 0)) return turn_down(record, decision.reason);
+    if (!trials.has_room_for(job->model, judged)) return turn_down(record, decision.reason + "; the one on probation has more evidence");
+    try_out(*result, record, judged);
   }
 
   void turn_down(const ModelVersion& record, const std::string& reason) {
@@ -458,11 +514,11 @@ struct Learner::Impl {
       return;
     }
     count(&LearnerStatus::rejected);
-    job.reset();
+    over();
     say("waiting", fmt::format("{} rejected: {}", name, reason));
   }
 
-  void try_out(const JobResult& result, const ModelVersion& record, const std::string& reason) {
+  void try_out(const JobResult& result, const ModelVersion& record, const Judged& judged) {
     std::string name = job->name();
     Result<inference::Package> installed =
         inference::install_package(result.package, engine.options().models, engine.options().package_bytes_max);
@@ -474,7 +530,7 @@ struct Learner::Impl {
       failed(installed.error().message);
       return;
     }
-    Status status = trials.begin(record, reason, result.delta, result.residual, closing());
+    Status status = trials.begin(record, judged, result.delta, result.residual, closing());
     if (!status.ok()) {
       if (status.error().code == Code::exhausted || status.error().code == Code::unavailable) {
         say("paused " + name, status.error().message);
@@ -483,17 +539,22 @@ struct Learner::Impl {
       }
       return;
     }
-    job.reset();
-    say("waiting", fmt::format("{} passed the gate: {}", name, reason));
+    over();
+    say("waiting", fmt::format("{} {}: {}", name, judged.decision.pass ? "passed the gate" : "is on probation", judged.decision.reason));
   }
 
-  // The newest finished job folders stay for people to look at.
-  void prune() {
+  void over() {
+    job.reset();
+    count(&LearnerStatus::jobs_ended);
+  }
+
+  // The newest finished job folders stay for people to look at, and one that is about to be repeated.
+  void prune(const fs::path& spared) {
     std::vector<std::pair<fs::file_time_type, fs::path>> folders;
     std::error_code error;
     for (fs::directory_iterator it(options.jobs, error), end; !error && it != end; it.increment(error)) {
       std::error_code ignored;
-      if (it->is_directory(ignored)) folders.emplace_back(fs::last_write_time(it->path(), ignored), it->path());
+      if (it->is_directory(ignored) && it->path() != spared) folders.emplace_back(fs::last_write_time(it->path(), ignored), it->path());
     }
     std::sort(folders.begin(), folders.end());
     for (size_t i = 0; i + options.jobs_kept < folders.size(); ++i) {
@@ -531,6 +592,13 @@ Duration Learner::step() { return impl_->step(); }
 void Learner::train_now(const std::string& model) {
   std::lock_guard lock(impl_->mutex);
   impl_->asked.insert(model);
+}
+
+Result<uint32_t> Learner::retrain(const std::string& model, uint32_t version) {
+  SKERRY_ASSIGN(const RepeatedJob repeated, impl_->repeat_of(model, version));
+  std::lock_guard lock(impl_->mutex);
+  impl_->repeats[model] = version;
+  return repeated.left_out;
 }
 
 LearnerStatus Learner::status() const {

@@ -23,7 +23,7 @@ namespace skerry::learning {
 struct LearnerStatus {
   std::string state;            // "waiting", "training har/2", "paused har/2", "disabled"
   std::string why;              // the last decision in words
-  uint64_t jobs_started = 0, jobs_failed = 0, promoted = 0, rejected = 0, rolled_back = 0;
+  uint64_t jobs_started = 0, jobs_ended = 0, jobs_failed = 0, promoted = 0, rejected = 0, rolled_back = 0;
   std::vector<TrialStatus> trials;
 };
 
@@ -35,6 +35,10 @@ class Learner {
 
   Duration step();
   void train_now(const std::string& model);   // as soon as the device is idle
+  // Repeats the job of a version from its folder, as soon as the device is idle: from the same parent, without the labels that were withdrawn or
+  // changed since. What comes of it passes the gate as any candidate. Answers how many labels are left out. Error: not_found (no such version, its
+  // folder is gone), invalid (its parent does not serve, none of its labels is left out).
+  Result<uint32_t> retrain(const std::string& model, uint32_t version);
   LearnerStatus status() const;
   const Watch& watch() const;                 // what is known of the serving versions from labels
 

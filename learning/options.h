@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "base/clock.h"
 
@@ -26,6 +27,9 @@ struct Options {
   // Which labelled windows are held out for the gate: whole stretches of time, never random windows of one recording.
   Duration holdout_stretch = std::chrono::seconds(30);
   double holdout_share = 0.25;
+  // Sources of labels, the most trusted first, with commas between; all others are trusted less than these, and alike. Of labels that conflict the
+  // more trusted counts, of equally trusted ones the newer.
+  std::string trusted_sources;
 };
 
 }  // namespace skerry::learning

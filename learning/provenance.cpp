@@ -32,7 +32,7 @@ Result<std::vector<uint64_t>> decode_ids(std::string_view bytes) {
   uint64_t before = 0, gap = 0;
   int shift = 0;
   for (char c : bytes) {
-    if (shift > 63) return fail(Code::corrupt, "a number of more than 64 bits");
+    if (shift > 63 || (shift == 63 && (c & 0x7e) != 0)) return fail(Code::corrupt, "a number of more than 64 bits");
     gap |= static_cast<uint64_t>(c & 0x7f) << shift;
     shift += 7;
     if ((c & 0x80) != 0) continue;
@@ -50,15 +50,20 @@ void keep_provenance(storage::Effect& effect, const std::string& model, uint32_t
   if (version > kProvenanceKept) effect.notes.emplace_back(note_name(model, version - kProvenanceKept), "");
 }
 
+Result<std::vector<uint64_t>> used_by(const storage::Store& store, const std::string& model, uint32_t version) {
+  SKERRY_ASSIGN(const std::optional<std::string> note, store.note(note_name(model, version)));
+  if (!note) return std::vector<uint64_t>{};
+  return decode_ids(*note);
+}
+
 Result<std::vector<storage::ModelVersion>> versions_that_used(const storage::Store& store, const std::string& model, std::vector<uint64_t> predictions) {
   std::sort(predictions.begin(), predictions.end());
   std::vector<storage::ModelVersion> out;
   SKERRY_ASSIGN(std::vector<storage::ModelVersion> versions, store.versions(model));
   for (storage::ModelVersion& version : versions) {
     if (version.state == storage::ModelState::rejected) continue;
-    SKERRY_ASSIGN(const std::optional<std::string> note, store.note(note_name(model, version.version)));
-    if (!note) continue;
-    const Result<std::vector<uint64_t>> used = decode_ids(*note);
+    const Result<std::vector<uint64_t>> used = used_by(store, model, version.version);
+    if (!used.ok() && used.error().code != Code::corrupt) return used.error();
     if (!used.ok()) {
       log::warn("learning", "which labels {}/{} was made with can't be read: {}", model, version.version, used.error().message);
       continue;

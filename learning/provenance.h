@@ -21,6 +21,8 @@ std::string encode_ids(std::vector<uint64_t> ids);
 Result<std::vector<uint64_t>> decode_ids(std::string_view bytes);
 
 void keep_provenance(storage::Effect& effect, const std::string& model, uint32_t version, std::vector<uint64_t> predictions);
+// The predictions whose labels a version was made or judged with, ascending; empty when that is not known any more. Error: corrupt, as the store.
+Result<std::vector<uint64_t>> used_by(const storage::Store& store, const std::string& model, uint32_t version);
 // Versions that are not rejected and used any of these, ascending. Error: as the store.
 Result<std::vector<storage::ModelVersion>> versions_that_used(const storage::Store& store, const std::string& model, std::vector<uint64_t> predictions);
 

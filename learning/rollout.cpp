@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "base/units.h"
 
@@ -27,6 +28,35 @@ Bounds difference_bounds(uint64_t correct_a, uint64_t of_a, uint64_t correct_b, 
   const double z = normal_quantile(confidence), a = share(correct_a, of_a), b = share(correct_b, of_b);
   const Bounds wa = wilson(correct_a, of_a, z), wb = wilson(correct_b, of_b, z);
   return {a - b - std::hypot(a - wa.low, wb.high - b), a - b + std::hypot(wa.high - a, b - wb.low)};
+}
+
+// With p = sin^2 t the prior is flat in t, and the integrand smooth.
+double evidence(uint32_t gained, uint32_t lost) {
+  constexpr int kPoints = 4096;
+  constexpr double kFrom = std::numbers::pi / 4, kStep = kFrom / kPoints;
+  double sum = 0;
+  for (int i = 0; i < kPoints; ++i) {
+    const double s = std::sin(kFrom + (i + 0.5) * kStep), won = gained * std::log(2 * s * s) + lost * std::log(2 * (1 - s * s));
+    sum += std::exp(std::min(won, 600.0));
+  }
+  return sum / kPoints;
+}
+
+StageDecision decide_probation(const inference::RolloutSpec& spec, const inference::GateSpec& gate, const ProbationCounts& counts, Duration since) {
+  const Paired& live = counts.live;
+  const uint32_t gained = counts.gained + live.gained_apart, lost = counts.lost + live.lost_apart;
+  const double wanted = 1 / (1 - gate.confidence), better = evidence(gained, lost), worse = evidence(lost, gained);
+  const std::string found = fmt::format("probation: on {} new labels {} gained, {} lost; with the held-out examples {} and {}, evidence {:.1f} of {:.0f}", live.examples,
+                                        live.gained_apart, live.lost_apart, gained, lost, better, wanted);
+  // By a bound, and not on a few labels: when something new happens, the first ones contradict both.
+  if (live.examples >= gate.examples_min && wilson(counts.contradicted, live.examples, normal_quantile(gate.confidence)).low > gate.unexplained_max) {
+    return {StageOutcome::refuse, fmt::format("{}; {} of the labels contradict both versions: look at the labels", found, counts.contradicted)};
+  }
+  const double bound = paired_lower_bound(live.examples, live.gained_apart, live.lost_apart, gate.confidence);
+  if (better >= wanted && (gate.gain_min <= 0 || bound > gate.gain_min)) return {StageOutcome::pass, found};
+  if (worse >= wanted) return {StageOutcome::refuse, fmt::format("{}; it is worse", found)};
+  if (live.examples >= spec.probation_labels || since >= spec.probation_time) return {StageOutcome::refuse, fmt::format("{}; not proven", found)};
+  return {StageOutcome::wait, found};
 }
 
 StageDecision decide_shadow(const inference::RolloutSpec& spec, const ShadowCounts& counts, Duration since) {

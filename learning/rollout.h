@@ -24,6 +24,19 @@ struct ShadowCounts {
   uint32_t failed = 0;    // the shadow could not answer
 };
 
+// What is known of a candidate whose gain chance may have made. It answers nobody meanwhile.
+struct ProbationCounts {
+  uint32_t gained = 0, lost = 0;  // apart, on the held-out examples of its job
+  Paired live;                    // on labels that came since, none of which its job had
+  uint32_t contradicted = 0;      // of these: neither it nor its parent says so
+};
+
+// Evidence against "whenever the two differ, the candidate is right at most every other time": a mixture likelihood ratio over all probabilities above
+// one half (Robbins 1970, Ann. Math. Stat. 41:1397) with Jeffreys' prior (Krichevsky & Trofimov 1981, IEEE Trans. Inf. Theory 27:199). It may be looked at after every label: under that hypothesis it ever reaches 1/a with
+// probability a at most (Ville 1939).
+double evidence(uint32_t gained, uint32_t lost);
+// pass: proven, the shadow begins; refuse: worse, or not proven in time, or the labels are not to be believed. since: how long it has lasted.
+StageDecision decide_probation(const inference::RolloutSpec& spec, const inference::GateSpec& gate, const ProbationCounts& counts, Duration since);
 // since: how long the stage has lasted.
 StageDecision decide_shadow(const inference::RolloutSpec& spec, const ShadowCounts& counts, Duration since);
 // Labelled answers of the two since the canary began; they are of different windows.

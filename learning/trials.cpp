@@ -1,10 +1,12 @@
 #include "learning/trials.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "inference/pipeline.h"
+#include "learning/provenance.h"
 
 namespace skerry::learning {
 namespace {
@@ -12,8 +14,28 @@ namespace {
 using storage::ModelState;
 
 constexpr size_t kWindowsPerStep = 256;
+constexpr size_t kLabelsPerStep = 1000;  // newer ones first, when more came at once
 
 std::string note_name(const std::string& model) { return "trial/" + model; }
+
+using Counts = std::array<uint32_t, 10>;
+
+Counts to_counts(const ProbationCounts& p) {
+  const Paired& l = p.live;
+  return {p.gained, p.lost, p.contradicted, l.examples, l.parent_correct, l.candidate_correct, l.gained, l.lost, l.gained_apart, l.lost_apart};
+}
+
+Result<ProbationCounts> from_counts(const Counts& c) {
+  const ProbationCounts out{c[0], c[1], {c[3], c[4], c[5], c[6], c[7], c[8], c[9]}, c[2]};
+  if (!out.live.consistent()) return fail(Code::corrupt, "what was noted of its labels contradicts itself");
+  return out;
+}
+
+Result<bool> answers_rightly(inference::Engine& engine, const inference::PackageInfo& info, uint32_t version, const storage::Example& example) {
+  SKERRY_ASSIGN(inference::Answer answer, engine.infer(info.name, version, {inference::make_input(info.window, {&example.data})}));
+  const std::vector<float> scores = answer.outputs.front().floats();
+  return std::max_element(scores.begin(), scores.end()) - scores.begin() == example.label;
+}
 
 }  // namespace
 
@@ -23,7 +45,8 @@ Trials::Trials(storage::Store& store, inference::Engine& engine, Models& models,
 std::string Trials::encode(const Trial& t) {
   return nlohmann::json{{"model", t.model}, {"version", t.version}, {"parent", t.parent}, {"stage", static_cast<int>(t.stage)}, {"since", t.since_ns},
                         {"last_prediction", t.last_prediction}, {"windows", t.shadow.windows}, {"agreed", t.shadow.agreed}, {"failed", t.shadow.failed},
-                        {"serving_labelled", t.serving_before.labelled}, {"serving_correct", t.serving_before.correct}, {"gate", t.gate_reason}}
+                        {"serving_labelled", t.serving_before.labelled}, {"serving_correct", t.serving_before.correct}, {"gate", t.gate_reason},
+                        {"unproven", t.unproven}, {"last_example", t.last_example}, {"probation", to_counts(t.probation)}}
       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -41,6 +64,12 @@ Result<Trials::Trial> Trials::decode(const std::string& text) {
     t.serving_before.labelled = json.at("serving_labelled");
     t.serving_before.correct = json.at("serving_correct");
     t.gate_reason = json.at("gate");
+    t.unproven = json.value("unproven", false);
+    if (t.unproven) {
+      t.last_example = json.at("last_example");
+      SKERRY_ASSIGN(t.probation, from_counts(json.at("probation").get<Counts>()));
+      t.live = PairedCount(t.probation.live);
+    }
     return t;
   } catch (const nlohmann::json::exception& error) {
     return fail(Code::corrupt, "what was noted of it can't be read: {}", error.what());
@@ -74,19 +103,38 @@ void Trials::recover() {
   }
 }
 
-Status Trials::begin(storage::ModelVersion record, const std::string& gate_reason, const std::string& delta, const std::string& residual,
-                     storage::Effect also) {
+bool Trials::has_room_for(const std::string& model, const Judged& judged) const {
+  std::lock_guard lock(mutex_);
+  const auto there = trials_.find(model);
+  if (there == trials_.end() || judged.decision.pass) return true;
+  if (!there->second.unproven) return false;
+  const ProbationCounts& p = there->second.probation;
+  return evidence(judged.holdout.gained_apart, judged.holdout.lost_apart) > evidence(p.gained + p.live.gained_apart, p.lost + p.live.lost_apart);
+}
+
+Status Trials::begin(storage::ModelVersion record, const Judged& judged, const std::string& delta, const std::string& residual, storage::Effect also) {
   SKERRY_TRY(engine_.load(record.model, record.version));
+  if (auto there = trials_.find(record.model); there != trials_.end()) {
+    SKERRY_TRY(refuse(there->second, "probation", fmt::format("{}; {}/{} takes its place", there->second.why, record.model, record.version)));
+  }
+  const std::string& gate_reason = judged.decision.reason;
   Trial trial;
   trial.model = record.model;
   trial.version = record.version;
   trial.parent = record.parent;
   trial.since_ns = clock_.now_ns();
   trial.gate_reason = gate_reason;
+  trial.unproven = !judged.decision.pass;
+  if (trial.unproven) {
+    trial.probation.gained = judged.holdout.gained_apart;
+    trial.probation.lost = judged.holdout.lost_apart;
+    SKERRY_ASSIGN(const std::vector<storage::Example> newest, store_.examples(trial.model, 1));
+    if (!newest.empty()) trial.last_example = number(newest.back().id);
+  }
   record.state = ModelState::shadow;
   record.reason = gate_reason;
   record.changed_ns = clock_.now_ns();
-  models_.decisions().add(also, {0, record.model, record.version, "gate", "passed", gate_reason});
+  models_.decisions().add(also, {0, record.model, record.version, "gate", trial.unproven ? "unproven" : "passed", gate_reason});
   also.versions.push_back(std::move(record));
   if (!delta.empty()) deltas_.keep(also, trial.model, trial.version, delta, residual);
   also.notes.emplace_back(note_name(trial.model), encode(trial));
@@ -162,6 +210,52 @@ Status Trials::observe(Trial& trial, uint32_t windows_max) {
   return {};
 }
 
+// Both versions answer the windows of the labels that came, but for those that the candidate was made with.
+Status Trials::observe_labels(Trial& trial, const inference::PackageInfo& info) {
+  SKERRY_ASSIGN(const storage::ExampleCounts fresh, store_.example_counts(trial.model, storage::ExampleId{trial.last_example}));
+  if (fresh.all() == 0) return {};
+  SKERRY_ASSIGN(const std::vector<uint64_t> used, used_by(store_, trial.model, trial.version));
+  SKERRY_ASSIGN(const std::vector<storage::Example> examples, store_.examples(trial.model, std::min<size_t>(fresh.all(), kLabelsPerStep)));
+  SKERRY_TRY(engine_.load(trial.model, trial.parent));
+  for (const storage::Example& example : examples) {
+    if (number(example.id) <= trial.last_example) continue;
+    trial.last_example = number(example.id);
+    const bool fits = example.data.size() == info.window.fields.size() * static_cast<size_t>(info.window.rows);
+    if (!fits || std::binary_search(used.begin(), used.end(), number(example.prediction))) continue;
+    SKERRY_ASSIGN(const bool parent, answers_rightly(engine_, info, trial.parent, example));
+    SKERRY_ASSIGN(const bool candidate, answers_rightly(engine_, info, trial.version, example));
+    trial.live.add(example.series, example.window, parent, candidate);
+    trial.probation.contradicted += !parent && !candidate;
+  }
+  std::lock_guard lock(mutex_);
+  trial.probation.live = trial.live.counts();
+  return {};
+}
+
+Status Trials::advance_probation(Trial& trial, const inference::PackageInfo& info) {
+  const uint64_t before = trial.last_example;
+  SKERRY_TRY(observe_labels(trial, info));
+  const StageDecision decision = decide_probation(info.rollout, info.gate, trial.probation, Duration(clock_.now_ns() - trial.since_ns));
+  say(trial, decision.reason);
+  if (decision.outcome == StageOutcome::refuse) return refuse(trial, "probation", decision.reason);
+  if (decision.outcome == StageOutcome::wait && trial.last_example == before) return {};
+  storage::Effect effect;
+  Trial next = trial;
+  if (decision.outcome == StageOutcome::pass) {
+    next.unproven = false;
+    next.since_ns = clock_.now_ns();
+    next.gate_reason = fmt::format("{}; {}", trial.gate_reason, decision.reason);
+    models_.decisions().add(effect, {0, trial.model, trial.version, "probation", "passed", decision.reason});
+  } else {
+    effect.durability = storage::Durability::interval;
+  }
+  effect.notes.emplace_back(note_name(trial.model), encode(next));
+  SKERRY_TRY(store_.commit(effect));
+  std::lock_guard lock(mutex_);
+  trial = next;
+  return {};
+}
+
 Status Trials::advance_shadow(Trial& trial, const inference::RolloutSpec& spec) {
   const uint32_t before = trial.shadow.windows;
   if (spec.shadow_windows > trial.shadow.windows) SKERRY_TRY(observe(trial, spec.shadow_windows));
@@ -205,6 +299,7 @@ Status Trials::advance_canary(Trial& trial, const inference::RolloutSpec& spec) 
 }
 
 Status Trials::advance(Trial& trial) {
+  const std::string name = trial.model;
   const std::optional<uint32_t> serving = engine_.serving(trial.model);
   if (serving == trial.version) {  // promoted by hand
     storage::Effect effect;
@@ -212,12 +307,16 @@ Status Trials::advance(Trial& trial) {
     SKERRY_TRY(store_.commit(effect));
     return end(trial);
   }
-  if (serving != trial.parent) return refuse(trial, "shadow", fmt::format("its parent {}/{} no longer serves", trial.model, trial.parent));
+  if (serving != trial.parent) return refuse(trial, trial.unproven ? "probation" : "shadow", fmt::format("its parent {}/{} no longer serves", trial.model, trial.parent));
   if (auto pinned = models_.pinned_by_hand(trial.model)) {
     say(trial, fmt::format("waits: {}/{} is pinned by hand", trial.model, *pinned));
     return {};
   }
   SKERRY_ASSIGN(const auto model, engine_.find(trial.model, trial.version));
+  if (trial.unproven) {
+    SKERRY_TRY(advance_probation(trial, model->package.info));
+    if (trials_.count(name) == 0 || trials_.at(name).unproven) return {};
+  }
   const inference::RolloutSpec& spec = model->package.info.rollout;
   return trial.stage == ModelState::canary ? advance_canary(trial, spec) : advance_shadow(trial, spec);
 }
@@ -252,7 +351,7 @@ void Trials::step() {
     Status moved = advance(trial);
     if (moved.ok()) continue;
     const bool later = moved.error().code == Code::exhausted || moved.error().code == Code::unavailable;
-    if (!later && trials_.count(model) > 0) moved = refuse(trial, "shadow", moved.error().message);
+    if (!later && trials_.count(model) > 0) moved = refuse(trial, trial.unproven ? "probation" : "shadow", moved.error().message);
     if (!moved.ok() && trials_.count(model) > 0) say(trial, moved.error().message);
   }
   for (const auto& loaded : engine_.loaded()) {
@@ -264,13 +363,14 @@ void Trials::step() {
 
 bool Trials::under_way(const std::string& model) const {
   std::lock_guard lock(mutex_);
-  return trials_.count(model) > 0;
+  const auto at = trials_.find(model);
+  return at != trials_.end() && !at->second.unproven;
 }
 
 std::vector<TrialStatus> Trials::status() const {
   std::lock_guard lock(mutex_);
   std::vector<TrialStatus> out;
-  for (const auto& [model, trial] : trials_) out.push_back({model, trial.version, to_string(trial.stage), trial.why});
+  for (const auto& [model, trial] : trials_) out.push_back({model, trial.version, trial.unproven ? "probation" : to_string(trial.stage), trial.why});
   return out;
 }
 

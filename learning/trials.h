@@ -1,5 +1,6 @@
 // A candidate's way from the gate to serving: shadow, canary, serving; and the watch that takes it back. What is under way is kept in the
-// store and goes on after a restart.
+// store and goes on after a restart. One whose gain is not proven is on probation first: it answers each window that gets a label, beside what
+// serves. Training goes on meanwhile; of two on probation the one with more evidence stays.
 // A shadow answers windows that the ledger holds already, in the learner's thread: it never stands between a request and its answer.
 // Threads: begin() and step() from one; everything else from any.
 // On failure: while the store refuses, everything stays as it is and is tried again.
@@ -14,6 +15,7 @@
 #include "inference/engine.h"
 #include "learning/delta_queue.h"
 #include "learning/models.h"
+#include "learning/paired_count.h"
 #include "learning/rollout.h"
 #include "learning/watch.h"
 #include "storage/store.h"
@@ -23,7 +25,7 @@ namespace skerry::learning {
 struct TrialStatus {
   std::string model;
   uint32_t version = 0;
-  std::string stage;  // "shadow", "canary"
+  std::string stage;  // "probation", "shadow", "canary"
   std::string why;    // how far it is, in words
 };
 
@@ -31,16 +33,23 @@ struct TrialCounts {
   uint64_t promoted = 0, refused = 0, rolled_back = 0;
 };
 
+struct Judged {  // by the gate
+  GateDecision decision;
+  Paired holdout;
+};
+
 class Trials {
  public:
   Trials(storage::Store& store, inference::Engine& engine, Models& models, const Clock& clock);
 
-  // `record` passed the gate, its package is installed: it becomes the shadow, in one Effect with `also`. Error: as Engine::load when it
-  // can't be loaded, as Store::commit.
-  Status begin(storage::ModelVersion record, const std::string& gate_reason, const std::string& delta, const std::string& residual,
-               storage::Effect also);
+  // `record` passed the gate, or is unproven; its package is installed: it becomes the shadow, in one Effect with `also`. Error: as
+  // Engine::load when it can't be loaded, as Store::commit.
+  Status begin(storage::ModelVersion record, const Judged& judged, const std::string& delta, const std::string& residual, storage::Effect also);
+  // Whether one that passed, or is unproven, may begin: not when one on probation has more evidence than it.
+  bool has_room_for(const std::string& model, const Judged& judged) const;
   // Moves every trial and every watch on by a bounded piece.
   void step();
+  // Whether training has to wait for one that passed the gate.
   bool under_way(const std::string& model) const;
   std::vector<TrialStatus> status() const;
   TrialCounts counts() const;
@@ -55,6 +64,10 @@ class Trials {
     storage::ModelState stage = storage::ModelState::shadow;
     int64_t since_ns = 0;            // of the stage
     uint64_t last_prediction = 0;    // looked at by the shadow
+    bool unproven = false;           // on probation, which comes before the shadow
+    ProbationCounts probation;       // its live counts are those of `live`
+    PairedCount live;
+    uint64_t last_example = 0;       // looked at in probation
     ShadowCounts shadow;
     storage::LiveScore serving_before;  // when the canary began
     std::string gate_reason, why;
@@ -63,6 +76,8 @@ class Trials {
   static Result<Trial> decode(const std::string& text);
   void recover();
   Status advance(Trial& trial);
+  Status advance_probation(Trial& trial, const inference::PackageInfo& info);
+  Status observe_labels(Trial& trial, const inference::PackageInfo& info);
   Status advance_shadow(Trial& trial, const inference::RolloutSpec& spec);
   Status advance_canary(Trial& trial, const inference::RolloutSpec& spec);
   Status observe(Trial& trial, uint32_t windows_max);

@@ -50,6 +50,7 @@ Result<Watch::Memory*> Watch::remember(const inference::LoadedModel& serving) {
         memory.watched.drift = json.at("drift");
         std::tie(c.examples, c.parent_correct, c.candidate_correct, c.gained, c.lost, c.gained_apart, c.lost_apart) =
             json.at("counts").get<std::tuple<uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>>();
+        memory.count = PairedCount(c);
         memory.errors = Adwin::from_state(info.training.drift_delta, json.at("errors").get<std::vector<double>>());
         memory.inputs = Adwin::from_state(info.training.drift_delta, json.at("inputs").get<std::vector<double>>());
       }
@@ -61,7 +62,7 @@ Result<Watch::Memory*> Watch::remember(const inference::LoadedModel& serving) {
   if (memory.watched.version != info.version) {
     memory.watched.version = info.version;
     memory.watched.counts = {};
-    memory.counted_until.clear();
+    memory.count = {};
   }
   SKERRY_ASSIGN(const std::vector<storage::ModelVersion> versions, store_.versions(info.name));
   memory.watched.predecessor = 0;
@@ -76,19 +77,9 @@ void Watch::compare(Memory& memory, const inference::LoadedModel& serving, const
   if (!engine_.load(info.name, memory.watched.predecessor).ok()) return;  // warm already, but after a restart
   Result<int32_t> before = answer(engine_, info, memory.watched.predecessor, example.data);
   if (!before.ok()) return;
-  const bool was_right = *before == example.label;
   std::lock_guard lock(mutex_);
-  Paired& c = memory.watched.counts;
-  ++c.examples;
-  c.parent_correct += was_right;
-  c.candidate_correct += right;
-  if (right == was_right) return;
-  ++(right ? c.gained : c.lost);
-  auto& [gained_until, lost_until] = memory.counted_until.try_emplace(example.series, INT64_MIN, INT64_MIN).first->second;
-  int64_t& until = right ? gained_until : lost_until;
-  if (example.window.from_ns < until && example.window.to_ns > until - (example.window.to_ns - example.window.from_ns)) return;
-  ++(right ? c.gained_apart : c.lost_apart);
-  until = example.window.to_ns;
+  memory.count.add(example.series, example.window, *before == example.label, right);
+  memory.watched.counts = memory.count.counts();
 }
 
 Status Watch::take_labels(const inference::LoadedModel& serving, Memory& memory, bool& changed) {

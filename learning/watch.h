@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "inference/engine.h"
 #include "learning/adwin.h"
-#include "learning/gate.h"
+#include "learning/paired_count.h"
 #include "learning/rollout.h"
 #include "storage/store.h"
 
@@ -38,7 +38,7 @@ class Watch {
     Watched watched;
     uint64_t last_example = 0, last_prediction = 0;
     Adwin errors{0.002}, inputs{0.002};
-    std::map<std::string, std::pair<int64_t, int64_t>> counted_until;  // by series: of gained and lost, so that overlapping windows count once
+    PairedCount count;               // watched.counts is what it says
   };
   Result<Memory*> remember(const inference::LoadedModel& serving);
   Status take_labels(const inference::LoadedModel& serving, Memory& memory, bool& changed);

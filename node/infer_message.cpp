@@ -142,14 +142,16 @@ Result<std::string> required_text(dom::element object, const char* name, const s
 // The parameters of a request, an input or an output: each is optional.
 class Parameters {
  public:
-  static Result<Parameters> of(dom::element object, std::string where) {
+  // `what` and `name` say in errors whose they are, and must outlive this.
+  static Result<Parameters> of(dom::element object, std::string_view what, std::string_view name = {}) {
     Parameters out;
-    out.where_ = std::move(where);
+    out.what_ = what;
+    out.name_ = name;
     dom::element element;
     if (object["parameters"].get(element) != simdjson::SUCCESS) return out;
     dom::object parameters;
     if (element.get_object().get(parameters) != simdjson::SUCCESS) {
-      return fail(Code::invalid, "'parameters' of {} must be an object", out.where_);
+      return fail(Code::invalid, "'parameters' of {} must be an object", out.where());
     }
     out.object_ = parameters;
     return out;
@@ -162,7 +164,7 @@ class Parameters {
     if (!has(name)) return std::optional<uint64_t>();
     uint64_t value = 0;
     if (object_->at_key(name).get_uint64().get(value) != simdjson::SUCCESS || value > max) {
-      return fail(Code::invalid, "parameter '{}' of {} must be a whole number from 0 to {}", name, where_, max);
+      return fail(Code::invalid, "parameter '{}' of {} must be a whole number from 0 to {}", name, where(), max);
     }
     return std::optional<uint64_t>(value);
   }
@@ -170,18 +172,20 @@ class Parameters {
     if (!has(name)) return std::optional<bool>();
     bool value = false;
     if (object_->at_key(name).get_bool().get(value) != simdjson::SUCCESS) {
-      return fail(Code::invalid, "parameter '{}' of {} must be true or false", name, where_);
+      return fail(Code::invalid, "parameter '{}' of {} must be true or false", name, where());
     }
     return std::optional<bool>(value);
   }
   Status refuse_shared_memory() const {
     if (!has("shared_memory_region")) return {};
-    return fail(Code::invalid, "{} lies in shared memory, which is not supported: send it as raw bytes (binary_data_size)", where_);
+    return fail(Code::invalid, "{} lies in shared memory, which is not supported: send it as raw bytes (binary_data_size)", where());
   }
 
  private:
+  std::string where() const { return name_.empty() ? std::string(what_) : fmt::format("{} '{}'", what_, name_); }
+
   std::optional<dom::object> object_;
-  std::string where_;
+  std::string_view what_, name_;
 };
 
 Result<Tensor> describe_input(dom::element element, const ModelSpecs& model) {
@@ -227,7 +231,7 @@ Status take_raw(RawTensors& raw, std::optional<uint64_t> said, Tensor& tensor) {
 
 Result<Tensor> read_input(dom::element element, const ModelSpecs& model, RawTensors& raw, size_t json_bytes) {
   SKERRY_ASSIGN(Tensor tensor, describe_input(element, model));
-  SKERRY_ASSIGN(const Parameters parameters, Parameters::of(element, fmt::format("input '{}'", tensor.name)));
+  SKERRY_ASSIGN(const Parameters parameters, Parameters::of(element, "input", tensor.name));
   SKERRY_TRY(parameters.refuse_shared_memory());
   SKERRY_ASSIGN(const auto said, parameters.number("binary_data_size", UINT64_MAX));
   dom::element data;
@@ -252,7 +256,7 @@ Result<RequestedOutput> read_output(dom::element element, const ModelSpecs& mode
   if (!known) {
     return fail(Code::invalid, "{} has no output '{}': it has '{}'", model.info.name, output.name, model.outputs.front().name);
   }
-  SKERRY_ASSIGN(const Parameters parameters, Parameters::of(element, fmt::format("output '{}'", output.name)));
+  SKERRY_ASSIGN(const Parameters parameters, Parameters::of(element, "output", output.name));
   SKERRY_TRY(parameters.refuse_shared_memory());
   SKERRY_ASSIGN(output.binary, parameters.flag("binary_data"));
   SKERRY_ASSIGN(const auto classes, parameters.number("classification", UINT32_MAX));
@@ -307,10 +311,10 @@ Result<InferRequest> read_request(dom::element root, RawTensors& raw, const Mode
   return request;
 }
 
-Result<Address> read_address(dom::element root) {
+Result<Address> read_address(dom::element root, std::optional<std::string>& id) {
   if (!root.is_object()) return fail(Code::invalid, "the message is not a JSON object: write {{\"model\":...,\"inputs\":[...]}}");
   Address address;
-  SKERRY_TRY(read_id(root, address.id));
+  SKERRY_TRY(read_id(root, id));
   SKERRY_ASSIGN(address.model, required_text(root, "model", "the message"));
   dom::element version;
   if (root["version"].get(version) != simdjson::SUCCESS) return address;
@@ -392,7 +396,13 @@ Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const Mo
   return parsed<InferRequest>(json, [&](dom::element root) { return read_request(root, raw, model, json.size()); });
 }
 
-Result<Address> parse_address(std::string_view json) { return parsed<Address>(json, read_address); }
+Result<InferRequest> parse_addressed(std::string_view json, RawTensors raw, const FindModel& find, std::optional<std::string>& id) {
+  return parsed<InferRequest>(json, [&](dom::element root) -> Result<InferRequest> {
+    SKERRY_ASSIGN(const Address address, read_address(root, id));
+    SKERRY_ASSIGN(const ModelSpecs model, find(address));
+    return read_request(root, raw, model, json.size());
+  });
+}
 
 Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& model) {
   if (model.inputs.size() != 1) {

@@ -40,7 +40,7 @@ void Loop::run() {
     lock.lock();
     if (rest_ > Duration::zero()) wake_.wait_for(lock, rest_, [this] { return stopping_; });
     delay = std::clamp(delay - rest_, Duration::zero(), kSleepMax);
-    wake_.wait_for(lock, delay, [this] { return notified_ || stopping_; });
+    if (delay > Duration::zero()) wake_.wait_for(lock, delay, [this] { return notified_ || stopping_; });  // a wait of zero still gives up the core
   }
   ended_ = true;
   wake_.notify_all();

@@ -95,6 +95,7 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
     }
     return lines;
   };
+  node->downloads_ = std::make_unique<sync::Downloads>(node->downloads());
   node->syncer_ = std::make_unique<sync::Syncer>(store, std::move(seams.uplink), config.sync, clock, seed,
                                                 node->environment(describe));
   node->sync_policy_ = std::make_unique<SyncPolicy>(store, *node->syncer_, config, clock);
@@ -119,6 +120,22 @@ sync::Environment Node::environment(std::function<std::vector<std::string>()> de
   sync::Environment out{.describe = std::move(describe), .link = {}, .device = {}};
   if (links_) out.link = [this](const sync::BearerPolicy& bearer) { return link_facts(bearer); };
   if (device_) out.device = [this] { return device_->facts(); };
+  out.downloads = downloads_.get();
+  return out;
+}
+
+// New versions of the models that are here. A number that the node has used itself is taken: the hub's base models need numbers of their own.
+sync::DownloadOptions Node::downloads() {
+  sync::DownloadOptions out{.folder = config_.node.data_dir / "incoming", .package_bytes_max = config_.inference.package_bytes_max, .wanted = {}, .install = {}};
+  out.wanted = [this](const sync::Offer& offer) {
+    auto versions = store_->versions(offer.model);
+    return versions.ok() && !versions->empty() &&
+           std::none_of(versions->begin(), versions->end(), [&](const storage::ModelVersion& v) { return v.version == offer.version; });
+  };
+  out.install = [this](const std::filesystem::path& folder) -> Status {
+    auto imported = models_->import(folder);
+    return imported.ok() ? Status() : imported.error();
+  };
   return out;
 }
 

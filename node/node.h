@@ -26,6 +26,7 @@
 #include "node/sync_policy.h"
 #include "sync/bus_watch.h"
 #include "sync/device_probe.h"
+#include "sync/downloads.h"
 #include "sync/link_watch.h"
 #include "sync/syncer.h"
 
@@ -106,6 +107,7 @@ class Node {
   Node(const config::Config& config, const Clock& clock);
   void watch_links();
   sync::LinkFacts link_facts(const sync::BearerPolicy& bearer) const;
+  sync::DownloadOptions downloads();
   sync::Environment environment(std::function<std::vector<std::string>()> describe);
   Duration step_source(RunningSource& source);
   Result<bool> deliver(RunningSource& source);
@@ -122,6 +124,7 @@ class Node {
   std::unique_ptr<sync::LinkWatch> links_;   // null where the kernel gives none, and in tests
   std::unique_ptr<sync::BusWatch> bus_;      // null in tests
   std::unique_ptr<sync::DeviceProbe> device_;
+  std::unique_ptr<sync::Downloads> downloads_;
   std::unique_ptr<sync::Syncer> syncer_;
   std::unique_ptr<SyncPolicy> sync_policy_;
   std::vector<std::unique_ptr<RunningSource>> sources_;

@@ -67,7 +67,7 @@ Result<learning::LabelRequest> read_label(const json& object) {
 }
 
 json outcome_json(const learning::LabelOutcome& outcome) {
-  return {{"predictions", outcome.predictions}, {"examples", outcome.examples}, {"correct", outcome.correct}};
+  return {{"predictions", outcome.predictions}, {"examples", outcome.examples}, {"correct", outcome.correct}, {"overruled", outcome.overruled}};
 }
 
 // All are read before the first is applied. Each is its own effect: repeating the request after a failure does no harm.
@@ -87,6 +87,7 @@ Result<json> label_many(Node& node, const json& list) {
     sum.predictions += outcome->predictions;
     sum.examples += outcome->examples;
     sum.correct += outcome->correct;
+    sum.overruled += outcome->overruled;
   }
   return outcome_json(sum);
 }
@@ -109,7 +110,7 @@ Result<json> withdraw_labels(Node& node, const std::string& body) {
   SKERRY_ASSIGN(learning::WithdrawOutcome outcome, node.labels().withdraw(request));
   json versions = json::array();
   for (const storage::ModelVersion& v : outcome.versions) versions.push_back({{"model", v.model}, {"version", v.version}, {"state", to_string(v.state)}});
-  return json{{"predictions", outcome.predictions}, {"versions", versions}};
+  return json{{"predictions", outcome.predictions}, {"overruled", outcome.overruled}, {"versions", versions}};
 }
 
 Result<json> next_labels(Node& node, const http::Request& request) {

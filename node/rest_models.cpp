@@ -141,6 +141,17 @@ Result<json> train(Node& node, const http::Request& request) {
   return out;
 }
 
+Result<json> retrain(Node& node, const http::Request& request) {
+  const std::string& name = request.path_parameters.at("model");
+  SKERRY_ASSIGN(const uint32_t version, version_segment(request));
+  SKERRY_TRY(one_version(node, name, version));
+  SKERRY_ASSIGN(const uint32_t left_out, node.learner().retrain(name, version));
+  json out = learning_json(node.learner().status());
+  out["model"] = name;
+  out["left_out"] = left_out;
+  return out;
+}
+
 Result<json> import(Node& node, const http::Request& request) {
   SKERRY_ASSIGN(json object, parse_object(request.body));
   SKERRY_ASSIGN(std::string path, text_member(object, "path", ""));
@@ -175,6 +186,7 @@ void add_model_routes(http::Router& router, Node& node) {
   router.add("POST", "/v1/models/import", [&node](Request& r) { return answer(import(node, r), 201); });
   router.add("GET", "/v1/models/{model}", [&node](Request& r) { return answer(one_model(node, r.path_parameters.at("model"))); });
   router.add("POST", "/v1/models/{model}/versions/{version}/promote", [&node](Request& r) { return answer(promote(node, r)); });
+  router.add("POST", "/v1/models/{model}/versions/{version}/retrain", [&node](Request& r) { return answer(retrain(node, r), 202); });
   router.add("GET", "/v1/models/{model}/versions", [&node](Request& r) { return answer(versions_of(node, r.path_parameters.at("model"))); });
   router.add("POST", "/v1/models/{model}/pin", [&node](Request& r) { return answer(pin(node, r)); });
   router.add("POST", "/v1/models/{model}/unpin", [&node](Request& r) { return answer(unpin(node, r)); });

@@ -1,5 +1,6 @@
 #include "node/zmq_api.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -77,7 +78,7 @@ Outgoing refusal(Envelope envelope, const std::optional<std::string>& id, const 
 }  // namespace
 
 struct ZmqApi::Impl {
-  Impl(const ZmqOptions& o, Node& n) : options(o), node(n), context(1), socket(context, zmq::socket_type::router) {}
+  Impl(const ZmqOptions& o, Node& n) : options(o), node(n), context(1), socket(context, zmq::socket_type::router), socket_fd(socket.get(zmq::sockopt::fd)) {}
 
   Status bind(const std::string& endpoint) {
     try {
@@ -87,6 +88,12 @@ struct ZmqApi::Impl {
     } catch (const zmq::error_t& e) {
       return fail(Code::unavailable, "cannot listen on {}: {}; is another instance running? choose another in [zeromq]", endpoint, e.what());
     }
+  }
+
+  // Until something may have come. The socket's descriptor says so once (ZMQ_FD): only after receive() has found nothing may one wait for it.
+  bool wait(Duration patience) const {
+    pollfd both[] = {{socket_fd, POLLIN, 0}, {mailbox.fd(), POLLIN, 0}};
+    return ::poll(both, 2, static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(patience).count())) > 0;
   }
 
   // One message of a peer, all its frames taken off the socket. Empty: none is there.
@@ -127,11 +134,14 @@ struct ZmqApi::Impl {
   }
 
   Status ask(const Envelope& envelope, std::string_view text, std::vector<std::string_view> tensors, std::optional<std::string>& id) {
-    SKERRY_ASSIGN(const Address address, parse_address(text));
-    id = address.id;
-    SKERRY_ASSIGN(auto model, node.engine().find(address.model, address.version));
-    const ModelSpecs specs{model->package.info, model->inputs, model->outputs};
-    SKERRY_ASSIGN(InferRequest parsed, parse_infer(text, RawTensors::in_frames(std::move(tensors)), specs));
+    Address address;
+    std::shared_ptr<const inference::LoadedModel> model;
+    auto find = [&](const Address& asked) -> Result<ModelSpecs> {
+      address = asked;
+      SKERRY_ASSIGN(model, node.engine().find(asked.model, asked.version));
+      return ModelSpecs{model->package.info, model->inputs, model->outputs};
+    };
+    SKERRY_ASSIGN(InferRequest parsed, parse_addressed(text, RawTensors::in_frames(std::move(tensors)), find, id));
     auto request = std::make_shared<InferRequest>(std::move(parsed));
     inference::Job job{address.model, address.version, std::move(request->inputs), request->priority, request->timeout};
     const auto here = std::this_thread::get_id();
@@ -155,6 +165,7 @@ struct ZmqApi::Impl {
   Node& node;
   zmq::context_t context;
   zmq::socket_t socket;
+  const int socket_fd;
   Mailbox mailbox;
   std::string endpoints;
   std::atomic<uint64_t> messages{0};
@@ -183,8 +194,7 @@ Duration ZmqApi::step(Duration patience) try {
     Frames frames = impl_->receive();
     if (frames.empty()) {
       if (i > 0) return Duration::zero();
-      zmq::pollitem_t items[] = {{impl_->socket.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, impl_->mailbox.fd(), ZMQ_POLLIN, 0}};
-      if (zmq::poll(items, 2, std::chrono::duration_cast<std::chrono::milliseconds>(patience)) == 0) return Duration::zero();
+      if (!impl_->wait(patience)) return Duration::zero();
       continue;
     }
     impl_->messages += 1;

@@ -1,11 +1,12 @@
-// Format 1:
+// Format 2, and 1, which has no derived columns:
 //   tag 'C' | version u8 | bytes of the header u32 | header | CRC-32C of all before it u32 | times | column... and nothing after
 //   header   rows varint | columns varint | first time i64 | last time i64 | bytes of the times varint | their CRC-32C u32
 //            per column: type u8 | flags u8 | name | values that are there varint
 //                        [min, max, first, last, 8 bytes each | sum f64 | deviation f64]   not of strings, nor when no value is there
 //                        bytes varint | [bytes when unpacked varint, if flags & 2] | CRC-32C u32
 //   times    an integer stream
-//   column   as column_codec.cpp has it; not every row has a value if flags & 1; packed by zstd as a whole if flags & 2
+//   column   as column_codec.cpp has it; not every row has a value if flags & 1; packed by zstd as a whole if flags & 2;
+//            as derived_column.cpp has it if flags & 4, of columns that have neither that flag nor gaps
 // The header's checksum covers the checksums of the rest, so any part can be read alone and trusted.
 #include "storage/chunk.h"
 
@@ -18,6 +19,7 @@
 
 #include "storage/internal/coding.h"
 #include "storage/internal/column_codec.h"
+#include "storage/internal/derived_column.h"
 #include "storage/internal/integer_stream.h"
 
 namespace skerry::storage {
@@ -27,9 +29,9 @@ using internal::Budget;
 using internal::Reader;
 using internal::Writer;
 
-constexpr uint8_t kTag = 'C', kVersion = 1;
+constexpr uint8_t kTag = 'C', kVersion = 1, kVersionDerived = 2;
 constexpr size_t kHeaderAt = 6;  // tag, version and the header's size
-constexpr uint8_t kSparse = 1, kZstd = 2;
+constexpr uint8_t kSparse = 1, kZstd = 2, kDerived = 4;
 constexpr size_t kZstdFrom = 64;  // bytes; below it a frame's own header eats what it saves
 
 Error damaged(const char* what) { return fail(Code::corrupt, "a chunk has {}", what); }
@@ -218,8 +220,9 @@ bool take_stored_column(Reader& in, uint32_t rows, size_t end, size_t& at, Store
   column.flags = in.u8();
   const std::string_view name = in.text();
   const uint64_t count = in.varint();
-  if (!in.ok() || type < 1 || type > 4 || column.flags > (kSparse | kZstd) || name.size() > kNameBytesMax) return false;
-  const bool sparse = (column.flags & kSparse) != 0;
+  if (!in.ok() || type < 1 || type > 4 || column.flags > (kSparse | kZstd | kDerived) || name.size() > kNameBytesMax) return false;
+  const bool sparse = (column.flags & kSparse) != 0, derived = (column.flags & kDerived) != 0;
+  if (derived && (sparse || static_cast<FieldType>(type) != FieldType::float64)) return false;
   if (count > rows || sparse != (count < rows)) return false;
   column.summary.name = name;
   column.summary.type = static_cast<FieldType>(type);
@@ -237,8 +240,8 @@ Result<Stored> read_stored(std::string_view bytes, size_t whole) {
   const uint8_t tag = start.u8(), version = start.u8();
   const uint32_t header_bytes = start.fixed32();
   if (!start.ok() || tag != kTag) return fail(Code::corrupt, "these bytes are not a chunk");
-  if (version != kVersion) {
-    return fail(Code::corrupt, "a chunk of format {}: this program reads {}, update it", version, kVersion);
+  if (version != kVersion && version != kVersionDerived) {
+    return fail(Code::corrupt, "a chunk of format {}: this program reads up to {}, update it", version, kVersionDerived);
   }
   const std::string_view header = start.raw(header_bytes);
   const uint32_t crc = start.fixed32();
@@ -288,22 +291,65 @@ bool take_times(std::string_view bytes, const Stored& stored, std::vector<int64_
   return increase && times.front() == stored.first_ns && times.back() == stored.last_ns;
 }
 
-Result<Column> take_column(std::string_view bytes, const Stored& stored, const StoredColumn& from, Budget& budget) {
-  SKERRY_ASSIGN(std::string_view part, take_part(bytes, from.part));
-  std::string plain;
-  if (from.flags & kZstd) {
-    SKERRY_ASSIGN(plain, zstd_unpacked(part, from.plain_bytes, budget));
-    part = plain;
+// The columns of a chunk, each asked for once, and decoded once where others are derived from it.
+class Columns {
+ public:
+  Columns(std::string_view bytes, const Stored& stored, Budget& budget)
+      : bytes_(bytes), stored_(stored), budget_(budget), decoded_(stored.columns.size()) {
+    for (const StoredColumn& column : stored.columns) any_derived_ = any_derived_ || (column.flags & kDerived) != 0;
   }
-  Reader in(part);
-  Column column;
-  column.name = from.summary.name;
-  const ChunkColumn& summary = from.summary;
-  if (!internal::decode_column(in, summary.type, stored.rows, summary.count, budget, column) || !in.done()) {
-    return damaged("a column that cannot be decoded within what is allowed");
+
+  Result<Column> take(size_t place) {
+    SKERRY_TRY(decode(place));
+    if (!any_derived_) return *std::move(decoded_[place]);
+    return *decoded_[place];
   }
-  return column;
-}
+
+ private:
+  Status decode(size_t place) {
+    if (decoded_[place]) return {};
+    const StoredColumn& from = stored_.columns[place];
+    SKERRY_ASSIGN(std::string_view part, take_part(bytes_, from.part));
+    std::string plain;
+    if (from.flags & kZstd) {
+      SKERRY_ASSIGN(plain, zstd_unpacked(part, from.plain_bytes, budget_));
+      part = plain;
+    }
+    Reader in(part);
+    Column column;
+    column.name = from.summary.name;
+    if (from.flags & kDerived) SKERRY_TRY(derive(in, column));
+    else if (!internal::decode_column(in, from.summary.type, stored_.rows, from.summary.count, budget_, column)) return undecodable();
+    if (!in.done()) return undecodable();
+    decoded_[place] = std::move(column);
+    return {};
+  }
+
+  Status derive(Reader& in, Column& column) {
+    const auto sources = internal::take_sources(in, decoded_.size());
+    if (!sources || !may_be_source(sources->x) || !may_be_source(sources->y)) return damaged("a column derived from what is none");
+    SKERRY_TRY(decode(sources->x));
+    SKERRY_TRY(decode(sources->y));
+    if (!budget_.take(uint64_t{8} * stored_.rows)) return undecodable();
+    std::vector<double> values;
+    if (!internal::decode_derived(in, std::get<0>(decoded_[sources->x]->values), std::get<0>(decoded_[sources->y]->values), values)) {
+      return undecodable();
+    }
+    column.values = std::move(values);
+    return {};
+  }
+  bool may_be_source(size_t place) const {
+    const StoredColumn& column = stored_.columns[place];
+    return column.summary.type == FieldType::float64 && (column.flags & (kSparse | kDerived)) == 0;
+  }
+  static Error undecodable() { return damaged("a column that cannot be decoded within what is allowed"); }
+
+  const std::string_view bytes_;
+  const Stored& stored_;
+  Budget& budget_;
+  std::vector<std::optional<Column>> decoded_;
+  bool any_derived_ = false;
+};
 
 }  // namespace
 
@@ -318,12 +364,21 @@ Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options
   header.signed64(batch.times.back());
   header.varint(times.bytes().size());
   header.fixed32(crc32c(times.bytes()));
+  std::vector<ChunkColumn> summaries;
+  std::vector<internal::EncodedColumn> columns;
   for (const Column& column : batch.columns) {
-    const ChunkColumn summary = summary_of(column, batch.rows());
+    summaries.push_back(summary_of(column, batch.rows()));
     Writer plain;
-    internal::encode_column(column, 0, batch.rows(), summary.count, plain);
-    std::string bytes = plain.take();
-    uint8_t flags = summary.count < batch.rows() ? kSparse : 0;
+    internal::encode_column(column, 0, batch.rows(), summaries.back().count, plain);
+    columns.push_back({plain.take(), false});
+  }
+  internal::derive_columns(batch, columns);
+  bool any_derived = false;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    std::string bytes = std::move(columns[c].bytes);
+    uint8_t flags = summaries[c].count < batch.rows() ? kSparse : 0;
+    if (columns[c].derived) flags |= kDerived;
+    any_derived = any_derived || columns[c].derived;
     const size_t plain_bytes = bytes.size();
     if (options.zstd_level > 0 && plain_bytes >= kZstdFrom) {
       std::string packed = zstd_packed(bytes, options.zstd_level);
@@ -332,13 +387,13 @@ Result<std::string> encode_chunk(const Batch& batch, const ChunkOptions& options
         flags |= kZstd;
       }
     }
-    put_summary(summary, flags, plain_bytes, bytes, header);
+    put_summary(summaries[c], flags, plain_bytes, bytes, header);
     body.raw(bytes.data(), bytes.size());
   }
   Writer out;
   out.reserve(kHeaderAt + header.bytes().size() + 4 + times.bytes().size() + body.bytes().size());
   out.u8(kTag);
-  out.u8(kVersion);
+  out.u8(any_derived ? kVersionDerived : kVersion);  // so that older programs go on reading what they can
   out.fixed32(static_cast<uint32_t>(header.bytes().size()));
   out.raw(header.bytes().data(), header.bytes().size());
   out.fixed32(crc32c(out.bytes()));
@@ -369,9 +424,10 @@ Result<Batch> decode_chunk(std::string_view bytes, const ChunkLimits& limits, co
   Batch batch;
   SKERRY_ASSIGN(const std::string_view times, take_part(bytes, stored.times));
   if (!take_times(times, stored, batch.times)) return damaged("times that do not increase or do not add up");
-  for (const StoredColumn& column : stored.columns) {
-    if (wanted && std::find(wanted->begin(), wanted->end(), column.summary.name) == wanted->end()) continue;
-    SKERRY_ASSIGN(Column decoded, take_column(bytes, stored, column, budget));
+  Columns columns(bytes, stored, budget);
+  for (size_t c = 0; c < stored.columns.size(); ++c) {
+    if (wanted && std::find(wanted->begin(), wanted->end(), stored.columns[c].summary.name) == wanted->end()) continue;
+    SKERRY_ASSIGN(Column decoded, columns.take(c));
     batch.columns.push_back(std::move(decoded));
   }
   return batch;

@@ -56,7 +56,8 @@ struct Options {
   uint64_t wal_bytes_max = 64 << 20;
   uint32_t open_files_max = 256;
   Duration acked_grace = std::chrono::minutes(0);            // keep outbox entries this long after their acknowledgement
-  uint64_t examples_per_class_max = 2000;                    // per model; the oldest of a class goes first
+  uint64_t examples_per_class_max = 2000;                    // per model and role
+  uint64_t examples_bytes_max = 128 << 20;                   // per model; the largest class gives way
   int64_t time_min_ns = 946'684'800'000'000'000;             // 2000-01-01: older records are refused as a wrong precision
   Duration time_ahead_max = std::chrono::hours(24);          // newer than now plus this is refused
   std::function<uint64_t()> draw_epoch = system_seed;        // a simulation draws from its own seed; zero is drawn again

@@ -41,6 +41,18 @@ std::vector<float> take_floats(Reader& in) {
   return values;
 }
 
+// The last byte of a row, which rows of before do not have.
+void put_unless_zero(Writer& out, uint8_t value) {
+  if (value != 0) out.u8(value);
+}
+
+uint8_t take_if_there(Reader& in) {
+  if (in.left() == 0) return 0;
+  const uint8_t value = in.u8();
+  if (value == 0) in.raw(in.left() + 1);  // never written: fails the reader
+  return value;
+}
+
 Error damaged(const char* what) { return fail(Code::corrupt, "a {} has bytes that do not add up", what); }
 
 }  // namespace
@@ -57,6 +69,7 @@ std::string encode(const Prediction& p) {
   put(out, p.scores);
   out.signed32(p.top);
   out.signed32(p.label);
+  put_unless_zero(out, p.label_trust);
   return seal('P', kVersion, out.bytes());
 }
 
@@ -74,6 +87,7 @@ Result<Prediction> decode_prediction(std::string_view bytes) {
   p.scores = take_floats(in);
   p.top = in.signed32();
   p.label = in.signed32();
+  p.label_trust = take_if_there(in);
   if (!in.done()) return damaged("prediction");
   return p;
 }
@@ -88,6 +102,7 @@ std::string encode(const Label& l) {
   out.signed32(l.value);
   out.text(l.source);
   out.signed64(l.at_ns);
+  put_unless_zero(out, l.trust);
   return seal('L', kVersion, out.bytes());
 }
 
@@ -103,6 +118,7 @@ Result<Label> decode_label(std::string_view bytes) {
   l.value = in.signed32();
   l.source = in.text();
   l.at_ns = in.signed64();
+  l.trust = take_if_there(in);
   if (!in.done()) return damaged("label");
   return l;
 }
@@ -119,6 +135,7 @@ std::string encode(const Example& e) {
   out.fixed64(number(e.prediction));
   out.signed64(e.at_ns);
   put(out, e.data);
+  put_unless_zero(out, e.hardness);
   return seal('E', kVersion, out.bytes());
 }
 
@@ -137,6 +154,7 @@ Result<Example> decode_example(std::string_view bytes) {
   e.prediction = PredictionId{in.fixed64()};
   e.at_ns = in.signed64();
   e.data = take_floats(in);
+  e.hardness = take_if_there(in);
   const bool role_known = role == 1 || role == 2;
   const bool shape_fits = e.channels == 0 ? e.data.empty() : e.data.size() % e.channels == 0;
   if (!in.done() || !role_known || !shape_fits) return damaged("example");

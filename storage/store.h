@@ -113,8 +113,9 @@ class Store {
   // from seq to last_seq. An entry that is damaged comes as an empty block with 0 records. So the sequence stays whole. from_seq 0:
   // from the oldest that is kept. Error: not_found when from_seq was acknowledged and removed.
   virtual Result<std::vector<OutboxItem>> outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) = 0;
-  // The hub holds everything up to `seq`. Monotone; a smaller seq is ignored. Error: invalid when seq was never queued.
-  virtual Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) = 0;
+  // The hub holds everything up to `seq`. Monotone; a smaller seq is ignored. `note`: name and value, written with it, if anything is.
+  // Error: invalid when seq was never queued.
+  virtual Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note = {}) = 0;
   virtual std::vector<OutboxStatus> outbox_status() const = 0;  // one per class, in kOutboxClasses order
   virtual Identity identity() const = 0;
   // Starts a new epoch, keeping what is not acknowledged: its sequence numbers go on unchanged.

@@ -67,6 +67,7 @@ struct Prediction {
   std::vector<float> scores; // the model's outputs, e.g. logits per class
   int32_t top = -1;          // index of the largest score
   int32_t label = -1;        // class index once a label came; -1 until then
+  uint8_t label_trust = 0;   // of who gave it
   bool operator==(const Prediction&) const = default;
 };
 
@@ -79,6 +80,7 @@ struct Label {
   TimeRange window;
   int32_t value = -1;   // class index of the model
   std::string source;   // who said so, e.g. "operator"
+  uint8_t trust = 0;    // a label never takes the place of one of higher trust: it is kept and sent, and changes nothing
   int64_t at_ns = 0;
   bool operator==(const Label&) const = default;
 };
@@ -97,6 +99,7 @@ struct Example {
   ExampleRole role = ExampleRole::train;
   PredictionId prediction = PredictionId::none;
   int64_t at_ns = 0;  // when the label came
+  uint8_t hardness = 0;  // of training examples the easy ones go first when room is needed; 0: the answer was right and sure
   bool operator==(const Example&) const = default;
 };
 

@@ -160,7 +160,7 @@ Result<Receipt> open_receipt(const Parts& parts, bool check) {
     receipt.hub = text_of(parts.manifest, "hub");
     receipt.bundle = text_of(parts.manifest, "bundle");
     const json &classes = parts.manifest.at("classes"), &models = parts.manifest.at("models");
-    if (classes.size() > std::size(storage::kOutboxClasses) || models.size() > kOffersMax) throw std::runtime_error("it lists too much");
+    if (classes.size() > std::size(storage::kOutboxClasses) || models.size() > kBundleOffersMax) throw std::runtime_error("it lists too much");
     for (const json& c : classes) {
       receipt.classes.push_back(class_receipt(c));
       for (size_t i = 0; i + 1 < receipt.classes.size(); ++i) {

@@ -26,7 +26,7 @@ namespace skerry::sync {
 inline constexpr uint64_t kBundleBytesMax = kEnvelopeBytesMax + (2 << 20);
 inline constexpr uint64_t kBundleBytes = 8 << 20;      // of one file, about; what is more goes into the next
 inline constexpr size_t kBundleMessagesMax = 4096;
-inline constexpr size_t kOffersMax = 64;
+inline constexpr size_t kBundleOffersMax = 64;
 
 struct BundleHead {
   std::string node;            // whose outbox

@@ -12,6 +12,8 @@
 
 namespace skerry::sync {
 
+class Downloads;
+
 struct DeviceFacts {
   std::optional<double> battery;      // percent
   std::optional<bool> on_mains;
@@ -23,6 +25,7 @@ struct Environment {
   std::function<std::vector<std::string>()> describe;      // the models line of each HELLO; may be empty
   std::function<LinkFacts(const BearerPolicy&)> link;      // empty: every bearer is up, nothing else is known
   std::function<DeviceFacts()> device;                     // empty: nothing is known
+  Downloads* downloads = nullptr;                    // null: nothing is fetched; of the thread that steps, and outlives the Syncer
 };
 
 }  // namespace skerry::sync

@@ -128,12 +128,19 @@ class HttpUplink final : public Uplink {
   explicit HttpUplink(const Options& options) : options_(options) { limit_library_threads(); }
 
   Result<HelloReply> hello(const Hello& message) override {
-    SKERRY_ASSIGN(std::string answer, post("/v1/sync/hello", encode(message)));
+    if (has_waiting(message) && (pipes_ || make_pipes().ok())) pipes_->prepare(route_, Lane::bulk);  // one round trip less until its first batch
+    auto answered = post("/v1/sync/hello", encode(message));
+    if (!answered.ok() && pipes_) pipes_->close_idle();  // or it would wait in the back-off of a connect that nobody answered
+    SKERRY_ASSIGN(const std::string answer, std::move(answered));
     return is_web_page(answer) ? portal(Code::corrupt, "a web page") : checked(decode_hello_reply(answer));
   }
   Result<RangeReply> range(const RangeAsk& message) override {
     SKERRY_ASSIGN(std::string answer, post("/v1/sync/range", encode(message)));
     return checked(decode_range_reply(answer));
+  }
+  Result<ChunkReply> chunk(const ChunkAsk& message) override {
+    SKERRY_ASSIGN(std::string answer, post("/v1/sync/chunk", encode(message)));
+    return checked(decode_chunk_reply(answer));
   }
   uint64_t begin(uint64_t ticket, Batch message, Lane lane) override {
     if (!pipes_) {

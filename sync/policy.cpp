@@ -18,7 +18,7 @@ using internal::Waiting;
 using storage::OutboxClass;
 
 constexpr uint64_t kPieceBytesMin = 4096;    // smaller batches cost more in headers than they carry
-constexpr uint64_t kPieceBytes = 64 << 10, kPiecesPerWindow = 16;
+constexpr uint64_t kPieceBytes = 16 << 10, kPiecesPerWindow = 16;
 constexpr uint32_t kFlightsMax = 16, kUrgentFlightsMax = 4;  // batches on their way over one bearer
 constexpr uint64_t kAnswerBytes = 600;       // on the wire
 constexpr uint64_t kHelloBytes = 3000;       // on the wire, both ways

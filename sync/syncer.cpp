@@ -153,7 +153,9 @@ Duration Syncer::Impl::hello_over(size_t bearer) {
 
 Duration Syncer::Impl::step() {
   if ((!options.enabled || !greeted) && internal::epoch_is_asked_for(store)) {
-    return fence("the hub has another history than this node, says the receipt of a bundle: a new epoch begins");
+    std::map<OutboxClass, uint64_t> shown;
+    for (const auto& s : store.outbox_status()) shown[s.outbox_class] = s.acked_seq;
+    return fence(shown, "the hub has another history than this node, says the receipt of a bundle: a new epoch begins");
   }
   if (!options.enabled) return options.probe_interval;
   if (auto wait = collect(Duration::zero()); wait && *wait > Duration::zero()) return *wait;
@@ -189,6 +191,9 @@ Duration Syncer::Impl::act(const std::vector<storage::OutboxStatus>& backlog, co
   std::optional<SteadyTime> next;
   auto sooner = [&](SteadyTime when) { next = std::min(next.value_or(SteadyTime::max()), when); };
   bool waits = false;
+  if (s.now - fetched_at >= policy.turn) {  // also beside a backlog that does not end
+    if (auto wait = fetch(s, next)) return *wait;
+  }
   for (const ClassDecision& d : decisions) {
     const ClassState& state = outgoing.of(d.outbox_class);
     if (state.next > of(backlog, d.outbox_class).last_seq) continue;
@@ -206,6 +211,8 @@ Duration Syncer::Impl::act(const std::vector<storage::OutboxStatus>& backlog, co
     if (d.not_before) sooner(*d.not_before);
   }
   if (!flights.empty()) return wait_for_answers();
+  if (auto wait = repair(s)) return *wait;
+  if (auto wait = fetch(s, next)) return *wait;
   return probe_or_wait(s, next, !waits);
 }
 

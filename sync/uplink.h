@@ -48,6 +48,8 @@ class Uplink {
   virtual Result<HelloReply> hello(const Hello& message) = 0;
   // Waits for its answer. Error: not_found of a hub that does not know the question.
   virtual Result<RangeReply> range(const RangeAsk&) { return fail(Code::not_found, "this uplink cannot ask for ranges"); }
+  // Waits for a piece of a file. Error: not_found, invalid of a hub that does not have it (any more).
+  virtual Result<ChunkReply> chunk(const ChunkAsk&) { return fail(Code::not_found, "this uplink cannot ask for pieces of files"); }
   // Puts a batch on its way and returns the bytes of its body. Whatever happens to it is told by answers(), once, within the timeout.
   virtual uint64_t begin(uint64_t ticket, Batch message, Lane lane) = 0;
   // What is known by now; when nothing is, and something is on its way, waits for the first answer.

@@ -37,13 +37,23 @@ uint32_t get_u32(const char* at) {
 
 // --- envelope
 
+constexpr size_t kKeptContextBytes = 64 << 10;  // larger messages are rare, and a context for them is megabytes
+
+// A context is dearer to make than a small message is to compress.
+size_t compress(std::string& out, size_t at, const std::string& plain, int level) {
+  if (plain.size() > kKeptContextBytes) return ZSTD_compress(out.data() + at, out.size() - at, plain.data(), plain.size(), level);
+  thread_local const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
+  SKERRY_CHECK(context != nullptr, "no memory for a zstd context");
+  return ZSTD_compressCCtx(context.get(), out.data() + at, out.size() - at, plain.data(), plain.size(), level);
+}
+
 std::string wrap(const wire::Message& message, int level = kZstdLevel) {
   const std::string plain = message.SerializeAsString();
   std::string out(kHeaderBytes, '\0');
   uint8_t flags = 0;
   if (plain.size() >= kCompressFrom) {
     out.resize(kHeaderBytes + ZSTD_compressBound(plain.size()));
-    size_t n = ZSTD_compress(out.data() + kHeaderBytes, out.size() - kHeaderBytes, plain.data(), plain.size(), level);
+    const size_t n = compress(out, kHeaderBytes, plain, level);
     if (!ZSTD_isError(n) && n < plain.size()) {
       out.resize(kHeaderBytes + n);
       flags = kFlagZstd;
@@ -175,6 +185,47 @@ Status check_text(const char* what, const std::string& text) {
 
 std::string cut(const std::string& text) { return text.substr(0, kTextBytesMax); }
 
+Result<Loss> check_range(const wire::Loss& range) {
+  SKERRY_ASSIGN(const auto outbox_class, check_class(range.outbox_class()));
+  SKERRY_TRY(check_seq(range.last_seq()));
+  if (range.first_seq() == 0 || range.first_seq() > range.last_seq()) {
+    return fail(Code::invalid, "a loss from {} to {} is not a range", range.first_seq(), range.last_seq());
+  }
+  return Loss{outbox_class, range.first_seq(), range.last_seq()};
+}
+
+void put_range(const Loss& range, wire::Loss& out) {
+  out.set_outbox_class(static_cast<uint32_t>(range.outbox_class));
+  out.set_first_seq(range.first_seq);
+  out.set_last_seq(range.last_seq);
+}
+
+// A digest is 32 bytes on the wire and 64 digits everywhere else.
+std::string from_hex(std::string_view digits) {
+  auto value = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+  std::string bytes;
+  for (size_t i = 0; i + 1 < digits.size(); i += 2) bytes += static_cast<char>(value(digits[i]) << 4 | value(digits[i + 1]));
+  return bytes;
+}
+
+std::string to_hex(std::string_view bytes) {
+  std::string digits;
+  for (const char c : bytes) digits += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return digits;
+}
+
+void put_offer(const Offer& offer, wire::Offer& out) {
+  out.set_model(offer.model);
+  out.set_version(offer.version);
+  out.set_digest(from_hex(offer.digest));
+}
+
+Result<Offer> check_offer(const wire::Offer& offer) {
+  if (!valid_model_name(offer.model())) return fail(Code::invalid, "a model name that is not accepted: 1 to 64 of a to z, digits, '_' or '-'");
+  if (offer.digest().size() != 32) return fail(Code::invalid, "the digest of {} has {} bytes: 32 are needed", offer.model(), offer.digest().size());
+  return Offer{offer.model(), offer.version(), to_hex(offer.digest())};
+}
+
 Status check_lost(const wire::Entry& entry, storage::OutboxItem& item) {
   SKERRY_TRY(check_seq(entry.last_seq()));
   if (entry.last_seq() < item.seq) return fail(Code::invalid, "a loss from {} to {} is not a range", item.seq, entry.last_seq());
@@ -230,6 +281,22 @@ bool valid_node_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
 
+bool valid_file_name(std::string_view name) {
+  auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= 128 && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
+}
+
+bool valid_model_name(std::string_view name) {
+  auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), allowed);
+}
+
+bool has_waiting(const Hello& hello) {
+  return std::any_of(hello.positions.begin(), hello.positions.end(), [](const ClassPosition& p) { return p.last_seq >= p.first_seq; });
+}
+
 const char* to_string(BatchOutcome outcome) {
   switch (outcome) {
     case BatchOutcome::applied: return "applied";
@@ -279,14 +346,12 @@ std::string encode(const HelloReply& message) {
     watermark.set_chain(w.chain.value);
     watermark.set_chain_seq(w.chain.seq);
   }
-  for (const Loss& l : message.losses) {
-    auto& loss = *reply.add_losses();
-    loss.set_outbox_class(static_cast<uint32_t>(l.outbox_class));
-    loss.set_first_seq(l.first_seq);
-    loss.set_last_seq(l.last_seq);
-  }
+  for (const Loss& l : message.losses) put_range(l, *reply.add_losses());
+  for (const Loss& w : message.wanted) put_range(w, *reply.add_wanted());
+  for (const Offer& o : message.offers) put_offer(o, *reply.add_offers());
   reply.set_new_epoch(message.new_epoch);
   reply.set_takes_losses(message.takes_losses);
+  reply.set_ended(message.ended);
   return wrap(out);
 }
 
@@ -331,6 +396,9 @@ std::string encode(const RangeAsk& message) {
   ask.set_outbox_class(static_cast<uint32_t>(message.outbox_class));
   ask.set_first_seq(message.first_seq);
   ask.set_last_seq(message.last_seq);
+  ask.set_ends_epoch(message.ends_epoch);
+  ask.set_digest(message.digest);
+  ask.set_all_epochs(message.all_epochs);
   return wrap(out);
 }
 
@@ -357,7 +425,55 @@ Result<RangeAsk> decode_range_ask(std::string_view bytes) {
   ask.epoch = body.epoch();
   ask.first_seq = body.first_seq();
   ask.last_seq = body.last_seq();
+  ask.ends_epoch = body.ends_epoch();
+  ask.digest = body.digest();
+  ask.all_epochs = body.all_epochs();
   return ask;
+}
+
+std::string encode(const ChunkAsk& message) {
+  wire::Message out;
+  wire::ChunkAsk& ask = *out.mutable_chunk_ask();
+  ask.set_node(message.node);
+  put_offer(message.package, *ask.mutable_package());
+  ask.set_file(message.file);
+  ask.set_offset(message.offset);
+  ask.set_bytes_max(message.bytes_max);
+  return wrap(out);
+}
+
+std::string encode(const ChunkReply& message) {
+  wire::Message out;
+  out.mutable_chunk_reply()->set_file_bytes(message.file_bytes);
+  out.mutable_chunk_reply()->set_data(message.data);
+  return wrap(out);
+}
+
+Result<ChunkAsk> decode_chunk_ask(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_chunk_ask()) return wrong_body("a question for a piece of a file");
+  const wire::ChunkAsk& body = in.chunk_ask();
+  ChunkAsk ask;
+  SKERRY_TRY(check_node(body.node()));
+  SKERRY_ASSIGN(ask.package, check_offer(body.package()));
+  if (!valid_file_name(body.file())) return fail(Code::invalid, "a file name that is not accepted: 1 to 128 letters, digits, '.', '_' or '-'");
+  if (body.bytes_max() == 0 || body.bytes_max() > kChunkBytesMax || body.offset() > kFileBytesMax) {
+    return fail(Code::invalid, "{} bytes from {} on: ask for 1 to {}", body.bytes_max(), body.offset(), kChunkBytesMax);
+  }
+  ask.node = body.node();
+  ask.file = body.file();
+  ask.offset = body.offset();
+  ask.bytes_max = body.bytes_max();
+  return ask;
+}
+
+Result<ChunkReply> decode_chunk_reply(std::string_view bytes) {
+  SKERRY_ASSIGN(wire::Message in, unwrap(bytes));
+  if (!in.has_chunk_reply()) return wrong_body("a piece of a file");
+  wire::ChunkReply& body = *in.mutable_chunk_reply();
+  if (body.file_bytes() > kFileBytesMax) return fail(Code::invalid, "a file of {} bytes: at most {} are accepted", body.file_bytes(), kFileBytesMax);
+  if (body.data().size() > kChunkBytesMax) return fail(Code::invalid, "a piece of {} bytes: at most {} are accepted", body.data().size(), kChunkBytesMax);
+  return ChunkReply{body.file_bytes(), std::move(*body.mutable_data())};
 }
 
 Result<RangeReply> decode_range_reply(std::string_view bytes) {
@@ -417,16 +533,26 @@ Result<HelloReply> decode_hello_reply(std::string_view bytes) {
     reply.watermarks.push_back({outbox_class, w.seq(), Chain{w.chain_seq(), w.chain()}});
   }
   for (const auto& l : body.losses()) {
-    SKERRY_ASSIGN(auto outbox_class, check_class(l.outbox_class()));
-    SKERRY_TRY(check_seq(l.last_seq()));
-    if (l.first_seq() == 0 || l.first_seq() > l.last_seq()) {
-      return fail(Code::invalid, "a loss from {} to {} is not a range", l.first_seq(), l.last_seq());
-    }
+    SKERRY_ASSIGN(const Loss loss, check_range(l));
     if (reply.losses.size() == std::size(storage::kOutboxClasses)) return fail(Code::invalid, "more losses than classes");
-    reply.losses.push_back({outbox_class, l.first_seq(), l.last_seq()});
+    reply.losses.push_back(loss);
+  }
+  if (static_cast<size_t>(body.wanted_size()) > kWantedMax || static_cast<size_t>(body.offers_size()) > kOffersMax) {
+    return fail(Code::invalid, "a hub that wants {} ranges and offers {} packages: at most {} and {} are accepted", body.wanted_size(), body.offers_size(),
+                kWantedMax, kOffersMax);
+  }
+  for (const auto& w : body.wanted()) {
+    SKERRY_ASSIGN(const Loss wanted, check_range(w));
+    if (wanted.last_seq - wanted.first_seq >= kRangeMax) return fail(Code::invalid, "{} to {} are wanted: at most {} at a time", wanted.first_seq, wanted.last_seq, kRangeMax);
+    reply.wanted.push_back(wanted);
+  }
+  for (const auto& o : body.offers()) {
+    SKERRY_ASSIGN(Offer offer, check_offer(o));
+    reply.offers.push_back(std::move(offer));
   }
   reply.new_epoch = body.new_epoch();
   reply.takes_losses = body.takes_losses();
+  reply.ended = body.ended();
   return reply;
 }
 

@@ -36,6 +36,9 @@ struct ClassPosition {
   uint64_t oldest() const { return kept_seq == 0 ? first_seq : kept_seq; }
 };
 
+struct Hello;
+bool has_waiting(const Hello& hello);     // something will follow when it is answered
+
 struct Hello {
   std::string node;
   uint64_t epoch = 0;
@@ -62,12 +65,25 @@ struct Loss {
   uint64_t first_seq = 1, last_seq = 0;
 };
 
+// A model package that the hub has for its nodes. The digest names this very package.
+struct Offer {
+  std::string model;
+  uint32_t version = 0;
+  std::string digest;                 // SHA-256 of its manifest, 64 hexadecimal digits
+  bool operator==(const Offer&) const = default;
+};
+inline constexpr size_t kOffersMax = 64;                // in a HELLO's answer
+inline constexpr size_t kWantedMax = 64;
+
 struct HelloReply {
   std::string hub;
   std::vector<Watermark> watermarks;  // one per class of this (node, epoch)
   std::vector<Loss> losses;           // that this HELLO brought to light
   bool new_epoch = false;             // the hub had never heard of this epoch: it holds nothing below the node's first_seq
   bool takes_losses = false;          // entries of kind `lost` may be sent
+  bool ended = false;                 // the node itself ended this epoch, with a question: it must begin another
+  std::vector<Loss> wanted;           // acknowledged, damaged there since, and asked for again
+  std::vector<Offer> offers;
 };
 
 struct Batch {              // entries have consecutive seqs
@@ -94,6 +110,9 @@ struct RangeAsk {
   uint64_t epoch = 0;
   storage::OutboxClass outbox_class = storage::OutboxClass::telemetry;
   uint64_t first_seq = 1, last_seq = 1;   // at most kRangeMax numbers
+  bool ends_epoch = false;                // from here on the hub takes no batch of it, and one that is still on its way does not change the answer
+  uint64_t digest = 0;                    // not 0: of one entry, digest_after() from kFirstChain; is it here, in this epoch or any other?
+  bool all_epochs = false;                // counts what is held in any; the digest of the answer says nothing then
 };
 
 struct RangeReply {
@@ -102,6 +121,26 @@ struct RangeReply {
 };
 inline constexpr uint64_t kRangeMax = 65536;
 uint64_t digest_after(uint64_t digest, const storage::OutboxItem& item);
+
+// Asks for a piece of a file of a package that the hub offered.
+struct ChunkAsk {
+  std::string node;
+  Offer package;
+  std::string file = "manifest";
+  uint64_t offset = 0;
+  uint32_t bytes_max = 64 << 10;          // at most kChunkBytesMax
+};
+
+struct ChunkReply {
+  uint64_t file_bytes = 0;                // of the whole file
+  std::string data;                       // from the offset on; less than asked for only at the end
+};
+inline constexpr uint32_t kChunkBytesMax = 256 << 10;
+inline constexpr uint64_t kFileBytesMax = uint64_t{1} << 34;
+
+// Of a file of a package, as a folder knows it: [A-Za-z0-9._-]{1,128}, not starting with a dot. Of a model: the same in [a-z0-9_-]{1,64}.
+bool valid_file_name(std::string_view name);
+bool valid_model_name(std::string_view name);
 
 // The chain over a history of entries: of the next one, from the one before. Never 0. An entry of kind `lost` begins anew, since what it
 // stands for is not known any more.
@@ -114,8 +153,12 @@ std::string encode(const Batch& message);
 std::string encode(const BatchReply& message);
 std::string encode(const RangeAsk& message);
 std::string encode(const RangeReply& message);
+std::string encode(const ChunkAsk& message);
+std::string encode(const ChunkReply& message);
 Result<RangeAsk> decode_range_ask(std::string_view bytes);
 Result<RangeReply> decode_range_reply(std::string_view bytes);
+Result<ChunkAsk> decode_chunk_ask(std::string_view bytes);
+Result<ChunkReply> decode_chunk_reply(std::string_view bytes);
 Result<Hello> decode_hello(std::string_view bytes);
 Result<HelloReply> decode_hello_reply(std::string_view bytes);
 Result<Batch> decode_batch(std::string_view bytes);

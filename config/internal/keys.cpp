@@ -203,7 +203,8 @@ std::vector<Section<Config>> make_sections() {
     bytes<C>("wal_max", AT(storage.wal_bytes_max), 1 * MiB, 64 * GiB, "Disk for the write-ahead log."),
     whole<C>("open_files_max", AT(storage.open_files_max), 16, 100'000, "Files that the database keeps open."),
     duration<C>("acked_grace", AT(storage.acked_grace), 0s, 24h * 365, "Outbox entries stay for this long after the hub acknowledged them."),
-    whole<C>("examples_per_class_max", AT(storage.examples_per_class_max), 1, 1'000'000, "Per model; the oldest labelled window of a class goes first."),
+    whole<C>("examples_per_class_max", AT(storage.examples_per_class_max), 1, 1'000'000, "Labelled windows per model, class and use; easy and old ones go first."),
+    bytes<C>("examples_max", AT(storage.examples_bytes_max), 64 * KiB, 64 * GiB, "Disk for the labelled windows of a model; beyond it the largest class gives way."),
     time<C>("time_min", AT(storage.time_min_ns), false, "Older records are refused: most likely their time has the wrong unit."),
     duration<C>("time_ahead_max", AT(storage.time_ahead_max), 0s, 24h * 3650, "Records newer than now plus this are refused."),
   }});
@@ -238,6 +239,7 @@ std::vector<Section<Config>> make_sections() {
     duration<C>("idle_for", AT(learning.idle_for), 0s, 24h, "The device must have been idle for this long."),
     duration<C>("holdout_stretch", AT(learning.holdout_stretch), 1s, 24h * 30, "Labels are held out for judging candidates in whole stretches of time of this length."),
     number<C>("holdout_share", AT(learning.holdout_share), 0.01, 0.9, "Share of the stretches that is held out."),
+    text<C>("trusted_sources", AT(learning.trusted_sources), "names, with commas between", printable, "Sources of labels, the most trusted first. Of labels that conflict the more trusted counts, else the newer."),
   }});
   out.push_back({"sync", "Store and forward to the hub.", {
     flag<C>("enabled", AT(sync.enabled), "false: nothing leaves this node."),

@@ -56,6 +56,7 @@ std::vector<Key<T>> link_keys(At at) {
     bytes<T>("rate", [at](auto& t) -> auto& { return at(t).rate; }, 1, 64 * GiB, "Up, per second."),
     duration<T>("rtt", [at](auto& t) -> auto& { return at(t).rtt; }, 0s, 1h, "Round trip."),
     number<T>("loss", [at](auto& t) -> auto& { return at(t).loss; }, 0, 1, "Share of exchanges of which nothing is heard."),
+    number<T>("packet_loss", [at](auto& t) -> auto& { return at(t).packet_loss; }, 0, 0.5, "Share of packets that are lost and sent again by TCP."),
     flag<T>("roaming", [at](auto& t) -> auto& { return at(t).roaming; }, "Abroad."),
   };
 }

@@ -54,7 +54,7 @@ Status add_prediction(json& out, const storage::OutboxItem& item) {
 Status add_label(json& out, const storage::OutboxItem& item) {
   SKERRY_ASSIGN(storage::Label l, storage::decode_label(item.payload));
   out.update({{"id", storage::number(l.id)}, {"model", l.model}, {"prediction", storage::number(l.prediction)}, {"series", l.series},
-              {"window", window(l.window)}, {"value", l.value}, {"source", l.source}, {"at_ns", l.at_ns}});
+              {"window", window(l.window)}, {"value", l.value}, {"source", l.source}, {"trust", l.trust}, {"at_ns", l.at_ns}});
   return {};
 }
 

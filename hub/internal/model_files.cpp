@@ -118,6 +118,23 @@ Result<std::optional<ByteRange>> parse_range(const std::string& header, uint64_t
   return std::optional<ByteRange>(ByteRange{*first, end - *first});
 }
 
+Result<FilePiece> read_piece(const fs::path& folder, const std::string& model, uint32_t version, const std::string& name, uint64_t from, uint64_t bytes_max) {
+  const Error none = fail(Code::not_found, "no such file is offered: see /v1/models");
+  if (folder.empty() || !plain_name(model) || !plain_name(name)) return none;
+  // A link in the place of a folder would lead out of it: each step must be real.
+  std::error_code ignored;
+  const fs::path package = folder / model / std::to_string(version);
+  if (!fs::is_directory(fs::symlink_status(folder / model, ignored)) || !fs::is_directory(fs::symlink_status(package, ignored))) return none;
+  File file(package / name);
+  struct stat info {};
+  if (!file.regular(info)) return none;
+  FilePiece piece{.file_bytes = static_cast<uint64_t>(info.st_size), .data = {}};
+  if (from > piece.file_bytes) return fail(Code::not_found, "{} has {} bytes: there are none from {} on", name, piece.file_bytes, from);
+  piece.data.resize(std::min(bytes_max, piece.file_bytes - from));
+  if (!file.read(from, piece.data)) return fail(Code::unavailable, "the file changed while it was read: try again");
+  return piece;
+}
+
 http::Response download(const fs::path& folder, const http::Request& request) {
   const std::string& model = request.path_parameters.at("model");
   const std::string& version = request.path_parameters.at("version");

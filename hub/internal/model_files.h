@@ -25,6 +25,14 @@ inline constexpr uint64_t kDownloadBytesMax = 16 << 20;  // of one answer; large
 // Complete packages, those with a manifest, by name and version. Empty when the folder is missing.
 Result<std::vector<PackageFiles>> list_packages(const std::filesystem::path& folder);
 
+// A piece of a file of a package. Error: not_found, unavailable.
+struct FilePiece {
+  uint64_t file_bytes = 0;
+  std::string data;
+};
+Result<FilePiece> read_piece(const std::filesystem::path& folder, const std::string& model, uint32_t version, const std::string& file, uint64_t from,
+                             uint64_t bytes_max);
+
 http::Response download(const std::filesystem::path& folder, const http::Request& request);  // path parameters model, version, file
 
 struct ByteRange {

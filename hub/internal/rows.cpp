@@ -1,14 +1,20 @@
 #include "hub/internal/rows.h"
 
+#include <fmt/format.h>
+
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/file.h"
 
 namespace skerry::hub::internal {
 namespace {
 
 using nlohmann::json;
 
-constexpr char kEntryVersion = 1;
-constexpr size_t kEntryHeaderBytes = 1 + 1 + 4 + 8 + 4;
+constexpr char kEntryVersion = 2, kEntryWithoutChecksum = 1;
+constexpr size_t kEntryHeaderBytes = 1 + 1 + 4 + 8 + 4, kChecksumBytes = 4;
 
 template <typename T>
 void put(std::string& out, T value, bool big_endian) {
@@ -29,6 +35,22 @@ T get(std::string_view in, size_t at, bool big_endian) {
 }
 
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+// The elements of a JSON array, one after the other.
+class List {
+ public:
+  explicit List(std::string& out) : out_(out) {}
+  template <typename... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    if (!first_) out_ += ',';
+    first_ = false;
+    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+  }
+
+ private:
+  std::string& out_;
+  bool first_ = true;
+};
 
 // Reads with `read`; whatever nlohmann throws means a damaged row.
 template <typename T, typename Read>
@@ -63,17 +85,24 @@ std::pair<uint32_t, uint64_t> entry_position(std::string_view key) {
   return {get<uint32_t>(key, key.size() - 12, true), get<uint64_t>(key, key.size() - 8, true)};
 }
 
+// By hand: both are written with every batch, and a tree of JSON values costs more than a small batch.
 std::string encode_node(const NodeRow& row) {
   const NodeInfo& i = row.info;
-  json losses = json::array(), epochs = json::array(), dropped = json::array();
-  for (const auto& [reason, d] : i.dropped) dropped.push_back({static_cast<int>(reason), d.entries, d.records});
+  std::string out = fmt::format(R"({{"node":{},"last_seen_ns":{},"backlog_bytes":{},"models":{},"software":{},"records":{},"entries":{},"duplicates":{},)"
+                                R"("quarantined":{},"lost":{},"current":{},"losses":[)",
+                                dump(i.node), i.last_seen_ns, i.backlog_bytes, i.models.empty() ? "[]" : dump(i.models), dump(i.software), i.records, i.entries,
+                                i.duplicates, i.quarantined, i.lost, row.current);
+  List losses(out);
   for (const LossRecord& l : i.losses) {
-    losses.push_back({l.epoch, static_cast<int>(l.range.outbox_class), l.range.first_seq, l.range.last_seq, l.found_ns});
+    losses.add("[{},{},{},{},{}]", l.epoch, static_cast<int>(l.range.outbox_class), l.range.first_seq, l.range.last_seq, l.found_ns);
   }
-  for (const auto& [epoch, ordinal] : row.ordinals) epochs.push_back({epoch, ordinal});
-  return dump({{"node", i.node}, {"last_seen_ns", i.last_seen_ns}, {"backlog_bytes", i.backlog_bytes}, {"models", i.models},
-               {"software", i.software}, {"records", i.records}, {"entries", i.entries}, {"duplicates", i.duplicates},
-               {"quarantined", i.quarantined}, {"lost", i.lost}, {"losses", losses}, {"current", row.current}, {"epochs", epochs}, {"dropped", dropped}});
+  out += R"(],"epochs":[)";
+  List epochs(out);
+  for (const auto& [epoch, ordinal] : row.ordinals) epochs.add("[{},{}]", epoch, ordinal);
+  out += R"(],"dropped":[)";
+  List dropped(out);
+  for (const auto& [reason, d] : i.dropped) dropped.add("[{},{},{}]", static_cast<int>(reason), d.entries, d.records);
+  return out += "]}";
 }
 
 Result<NodeRow> decode_node(std::string_view bytes) {
@@ -106,16 +135,18 @@ Result<NodeRow> decode_node(std::string_view bytes) {
 }
 
 std::string encode_epoch(const EpochRow& row) {
-  json watermarks = json::array();
-  for (const auto& [outbox_class, seq] : row.watermarks) watermarks.push_back({static_cast<int>(outbox_class), seq});
-  json chains = json::array();
-  for (const auto& [outbox_class, chain] : row.chains) chains.push_back({static_cast<int>(outbox_class), chain});
-  return dump({{"epoch", row.epoch}, {"watermarks", watermarks}, {"chains", chains}});
+  std::string out = fmt::format(R"({{"epoch":{},{}"watermarks":[)", row.epoch, row.ended ? R"("ended":true,)" : "");
+  List watermarks(out);
+  for (const auto& [outbox_class, seq] : row.watermarks) watermarks.add("[{},{}]", static_cast<int>(outbox_class), seq);
+  out += R"(],"chains":[)";
+  List chains(out);
+  for (const auto& [outbox_class, chain] : row.chains) chains.add("[{},{}]", static_cast<int>(outbox_class), chain);
+  return out += "]}";
 }
 
 Result<EpochRow> decode_epoch(std::string_view bytes) {
   return parse<EpochRow>("an epoch", bytes, [](const json& in) {
-    EpochRow row{in.at("epoch").get<uint64_t>(), {}, {}};
+    EpochRow row{in.at("epoch").get<uint64_t>(), {}, {}, in.value("ended", false)};
     for (const json& c : in.value("chains", json::array())) row.chains[static_cast<storage::OutboxClass>(c.at(0).get<int>())] = c.at(1).get<uint64_t>();
     for (const json& w : in.at("watermarks")) {
       row.watermarks[static_cast<storage::OutboxClass>(w.at(0).get<int>())] = w.at(1).get<uint64_t>();
@@ -126,22 +157,35 @@ Result<EpochRow> decode_epoch(std::string_view bytes) {
 
 std::string encode_entry(const storage::OutboxItem& item) {
   std::string out;
-  out.reserve(kEntryHeaderBytes + item.subject.size() + item.payload.size());
+  out.reserve(kEntryHeaderBytes + item.subject.size() + item.payload.size() + kChecksumBytes);
   out += kEntryVersion;
   out += static_cast<char>(item.kind);
   put(out, item.records, false);
   put(out, item.queued_ns, false);
   put(out, static_cast<uint32_t>(item.subject.size()), false);
   out.append(item.subject);
-  if (item.kind != storage::EntryKind::lost) return out.append(item.payload);
-  put(out, item.last_seq, false);
-  return out.append(1, static_cast<char>(item.reason));
+  if (item.kind == storage::EntryKind::lost) {
+    put(out, item.last_seq, false);
+    out += static_cast<char>(item.reason);
+  } else {
+    out += item.payload;
+  }
+  put(out, crc32c(out), false);
+  return out;
 }
 
 Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
-  if (bytes.size() < kEntryHeaderBytes || bytes[0] != kEntryVersion) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  const Error damaged = fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  if (bytes.empty() || (bytes[0] != kEntryVersion && bytes[0] != kEntryWithoutChecksum)) return damaged;
+  if (bytes[0] == kEntryVersion) {
+    if (bytes.size() < kEntryHeaderBytes + kChecksumBytes) return damaged;
+    const std::string_view covered = bytes.substr(0, bytes.size() - kChecksumBytes);
+    if (crc32c(covered) != get<uint32_t>(bytes, covered.size(), false)) return damaged;
+    bytes = covered;
+  }
+  if (bytes.size() < kEntryHeaderBytes) return damaged;
   const uint32_t subject_bytes = get<uint32_t>(bytes, 14, false);
-  if (subject_bytes > bytes.size() - kEntryHeaderBytes) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+  if (subject_bytes > bytes.size() - kEntryHeaderBytes) return damaged;
   storage::OutboxItem item;
   item.seq = seq;
   item.kind = static_cast<storage::EntryKind>(bytes[1]);
@@ -150,7 +194,7 @@ Result<storage::OutboxItem> decode_entry(uint64_t seq, std::string_view bytes) {
   item.subject = bytes.substr(kEntryHeaderBytes, subject_bytes);
   item.payload = bytes.substr(kEntryHeaderBytes + subject_bytes);
   if (item.kind == storage::EntryKind::lost) {
-    if (item.payload.size() != 9) return fail(Code::corrupt, "the hub's row of entry {} is damaged", seq);
+    if (item.payload.size() != 9) return damaged;
     item.last_seq = get<uint64_t>(item.payload, 0, false);
     item.reason = static_cast<storage::LossReason>(item.payload[8]);
     item.payload.clear();

@@ -3,7 +3,7 @@
 //   node   "n" NAME                                          JSON
 //   epoch  "e" NAME 00 ORDINAL                               JSON; ORDINAL: 1 for the node's first epoch, so keys sort by time
 //   entry  "d" NAME 00 CLASS ORDINAL SEQ                     version, kind, records, queued_ns, subject, payload; of kind lost the payload is
-//                                                            the last seq and the reason
+//                                                            the last seq and the reason; then CRC-32C of all before (version 2)
 // ORDINAL and SEQ are big-endian. Persistent: never renumber.
 // On failure: decode answers corrupt.
 #pragma once
@@ -29,6 +29,7 @@ struct EpochRow {
   uint64_t epoch = 0;
   std::map<storage::OutboxClass, uint64_t> watermarks;
   std::map<storage::OutboxClass, uint64_t> chains;  // sync::chain_after(); 0: not known
+  bool ended = false;                 // by the node: nothing of it is taken any more
 };
 
 std::string node_key(std::string_view node);

@@ -255,6 +255,7 @@ class Compiler {
     SKERRY_ASSIGN(known_.ranges, measure_ranges(graph_, samples_));
     SKERRY_ASSIGN(known_.moments, measure_moments(graph_, samples_));
     SKERRY_ASSIGN(std::vector<size_t> order, by_price());
+    spare(order);
     Compiled out;
     size_t next = 0;
     for (;;) {
@@ -313,11 +314,25 @@ class Compiler {
       SKERRY_ASSIGN(plan::Plan plan, lower(annotated(graph_, alone, known_)));
       SKERRY_ASSIGN(Outputs got, answers(std::move(plan), samples_, count_));
       sensitivity_[i] = relative_error(got, expected_);
-      price[i] = sensitivity_[i] * sensitivity_[i] / static_cast<double>(multiplies(graph_.nodes[i]) + kStepPrice);
+      price[i] = sensitivity_[i] * sensitivity_[i] / static_cast<double>(work(i));
       order.push_back(i);
     }
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return price[a] > price[b]; });
     return order;
+  }
+
+  uint64_t work(size_t node) const { return multiplies(graph_.nodes[node]) + kStepPrice; }
+
+  // Small layers that cost the outputs much stay fp32 whatever the error: they take little time (a first convolution, a depthwise one).
+  void spare(std::vector<size_t>& order) {
+    uint64_t all = 0, spared = 0;
+    for (size_t node : order) all += work(node);
+    std::erase_if(order, [&](size_t node) {
+      if (static_cast<double>(spared + work(node)) > options_.spare_share * static_cast<double>(all)) return false;
+      spared += work(node);
+      integer_[node] = false;
+      return true;
+    });
   }
 
   std::vector<LayerReport> layers() const {

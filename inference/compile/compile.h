@@ -18,6 +18,7 @@ struct Options {
   size_t samples_max = 256;     // calibration samples that are looked at
   double error_max = 0.05;      // relative L2 of the outputs that int8 may cost, over the calibration samples; beyond, layers stay fp32
   size_t real_layers_max = 64;  // that stay fp32 before the rest is taken as it is
+  double spare_share = 0.05;    // of the model's work that may stay fp32 even so, where that helps the outputs most
 };
 
 struct LayerReport {

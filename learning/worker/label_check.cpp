@@ -59,8 +59,14 @@ std::string to_json(const LabelVerdicts& verdicts) {
 
 Result<LabelVerdicts> read_verdicts(const std::filesystem::path& file, size_t train, size_t holdout) {
   SKERRY_ASSIGN(const std::string bytes, read_file(file, kBytesMax));
-  const nlohmann::json json = nlohmann::json::parse(bytes, nullptr, false);
-  if (!json.is_object()) return fail(Code::corrupt, "{} is no JSON object", file.string());
+  Result<LabelVerdicts> verdicts = parse_verdicts(bytes, train, holdout);
+  if (!verdicts.ok()) return fail(verdicts.error().code, "{}: {}", file.string(), verdicts.error().message);
+  return verdicts;
+}
+
+Result<LabelVerdicts> parse_verdicts(const std::string& text, size_t train, size_t holdout) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return fail(Code::corrupt, "it is no JSON object");
   LabelVerdicts out;
   SKERRY_ASSIGN(out.train, verdicts_of(json, "train", train));
   SKERRY_ASSIGN(out.holdout, verdicts_of(json, "holdout", holdout));

@@ -30,6 +30,7 @@ std::vector<uint32_t> folds_by_stretch(const ExampleSet& set, uint32_t folds);
 // Both are in the job folder, for people and for a worker that goes on.
 std::string to_json(const LabelVerdicts& verdicts);
 // Error: corrupt, also when the numbers of windows are others.
+Result<LabelVerdicts> parse_verdicts(const std::string& text, size_t train, size_t holdout);
 Result<LabelVerdicts> read_verdicts(const std::filesystem::path& file, size_t train, size_t holdout);
 
 LabelCounts count(const LabelVerdicts& verdicts);

@@ -102,7 +102,7 @@ void add_teaching(CLI::App& app, Arguments& a) {
   add_range(label, a.label.from, a.label.to);
   label->add_option("--source", a.label.source, "who says so (operator)");
 
-  auto* models = command(app, a, "models", "list | show | promote | rollback | pin | unpin | train | import", "skerry models promote pump 2 --reason \"tried on site\"");
+  auto* models = command(app, a, "models", "list | show | promote | rollback | pin | unpin | train | retrain | import", "skerry models promote pump 2 --reason \"tried on site\"");
   models->require_subcommand(0, 1);
   auto action = [&](const char* name, const char* what) {
     CLI::App* sub = models->add_subcommand(name, what);
@@ -114,12 +114,13 @@ void add_teaching(CLI::App& app, Arguments& a) {
   action("list", "all versions of all models");
   for (auto [name, what] : {std::pair{"show", "one model"}, std::pair{"promote", "let a version answer"},
                             std::pair{"rollback", "back to the last good version"}, std::pair{"pin", "let a version (the serving one) stay, whatever is learnt"},
-                            std::pair{"unpin", "let better versions take over again"}, std::pair{"train", "fine-tune as soon as the device is idle"}}) {
+                            std::pair{"unpin", "let better versions take over again"}, std::pair{"train", "fine-tune as soon as the device is idle"},
+                            std::pair{"retrain", "repeat the job of a version without the labels that were withdrawn"}}) {
     CLI::App* sub = action(name, what);
     sub->add_option("model", a.models.model)->required();
-    if (std::string(name) == "promote") sub->add_option("version", a.models.version)->required();
+    if (std::string(name) == "promote" || std::string(name) == "retrain") sub->add_option("version", a.models.version)->required();
     if (std::string(name) == "pin") sub->add_option("version", a.models.version)->check(CLI::Range(1, 999'999'999));
-    if (std::string(name) != "show" && std::string(name) != "train") sub->add_option("--reason", a.models.reason, "kept with the version");
+    if (std::string(name) != "show" && !std::string(name).ends_with("train")) sub->add_option("--reason", a.models.reason, "kept with the version");
   }
   action("import", "take in a model package")->add_option("path", a.models.path, "folder of the package")->required();
 

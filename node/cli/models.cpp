@@ -24,8 +24,9 @@ void add_versions(std::vector<std::vector<std::string>>& table, const json& vers
 
 void print_answer(const ModelsOptions& o, const json& answer) {
   std::vector<std::vector<std::string>> table(1, {"version", "state", "parent", "held out", "live", "reason"});
-  if (o.action == "train") {
-    print_line(fmt::format("{}; {}", text(answer.at("state")), text(answer.at("why"))));
+  if (o.action == "train" || o.action == "retrain") {
+    const std::string left_out = o.action == "train" ? "" : fmt::format("without {} labels; ", text(answer.at("left_out")));
+    print_line(fmt::format("{}{}; {}", left_out, text(answer.at("state")), text(answer.at("why"))));
     return;
   }
   if (o.action == "list") {
@@ -47,6 +48,7 @@ Result<json> ask(Api& api, const ModelsOptions& o) {
   if (o.action == "list") return api.get("/v1/models");
   if (o.action == "show") return api.get(base);
   if (o.action == "promote") return api.post(base + "/versions/" + http::percent_encode(o.version) + "/promote", reason);
+  if (o.action == "retrain") return api.post(base + "/versions/" + http::percent_encode(o.version) + "/retrain", json());
   if (o.action == "rollback") return api.post(base + "/rollback", reason);
   if (o.action == "unpin") return api.post(base + "/unpin", reason);
   if (o.action == "pin") {

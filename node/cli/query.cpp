@@ -149,8 +149,8 @@ int withdraw(const Common& common, Api& api, const json& body) {
   }
   print_line(fmt::format("{} labels taken back", text((*answer)["predictions"])));
   for (const json& v : (*answer)["versions"]) {
-    print_line(fmt::format("{}/{} ({}) was made with them: `skerry models rollback {}`, then `skerry models train {}`", text(v["model"]), text(v["version"]),
-                           text(v["state"]), text(v["model"]), text(v["model"])));
+    print_line(fmt::format("{}/{} ({}) was made with them: `skerry models rollback {}`, then `skerry models retrain {} {}`", text(v["model"]), text(v["version"]),
+                           text(v["state"]), text(v["model"]), text(v["model"]), text(v["version"])));
   }
   return 0;
 }

@@ -5,6 +5,7 @@
 // On failure: invalid, naming the input and what is expected of it. Memory is bounded by a small multiple of what came.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,13 +61,14 @@ Result<InferRequest> parse_infer(std::string_view json, RawTensors raw, const Mo
 // A body that is nothing but the one input of the model, of batch 1; all outputs come back as raw bytes.
 Result<InferRequest> parse_raw_infer(std::string_view body, const ModelSpecs& model);
 
-// Of a message that has no URL: "model", "version" (a number, or one as text) and "id". Error: invalid.
+// A message that has no URL: "model" and "version" (a number, or one as text) are in the JSON. `find` gets them and gives what the rest is read
+// against. `id` is set as soon as it is known, for the refusal of what comes later. Error: invalid, or find's.
 struct Address {
   std::string model;
   std::optional<uint32_t> version;
-  std::optional<std::string> id;
 };
-Result<Address> parse_address(std::string_view json);
+using FindModel = std::function<Result<ModelSpecs>(const Address&)>;
+Result<InferRequest> parse_addressed(std::string_view json, RawTensors raw, const FindModel& find, std::optional<std::string>& id);
 
 struct InferAnswer {
   std::string json;

@@ -31,6 +31,7 @@ struct LinkShape {              // of the uplink when nothing else is said
   uint64_t rate = 625'000;      // bytes per second
   Duration rtt = std::chrono::milliseconds(60);
   double loss = 0;              // share of exchanges of which nothing is heard
+  double packet_loss = 0;       // share of packets, which TCP sends again (tcp.h)
   bool roaming = false;
 };
 

@@ -36,6 +36,11 @@ struct Happening {
   bool on = false;
 };
 
+struct Fresh {                 // of one load
+  std::vector<float> seconds, floor;
+  std::vector<int64_t> waits;  // queued while there was no link
+};
+
 struct Measured {
   ClassReport report;
   std::vector<float> freshness;
@@ -128,6 +133,7 @@ class Run {
     if (next > clock_.steady()) clock_.advance(next - clock_.steady());
     SKERRY_TRY(happen());
     follow_trace();
+    if (weather_.up) link_is_there();
     const bool queued = produce();
     const SteadyTime now = clock_.steady();
     if (store_ && now >= store_due_) store_due_ = now + std::max<Duration>(store_->step(), kUpkeepEvery);
@@ -165,6 +171,9 @@ class Run {
       for (char& c : payload) c = static_cast<char>(random_());
       effect.outbox.push_back({p.load->outbox_class, storage::EntryKind::model_event, p.load->name, std::move(payload)});
       effect.durability = storage::Durability::os;
+      Fresh& fresh = fresh_[p.load->name];
+      if (weather_.up) fresh.floor.push_back(0);
+      else fresh.waits.push_back(clock_.now_ns());
     }
     p.times.clear();
     if (store_ == nullptr) {
@@ -180,6 +189,13 @@ class Run {
     measured_[p.load->outbox_class].report.queued += n - done->dropped;
     report_.records += p.load->outbox_class == OutboxClass::telemetry ? n - done->dropped : 0;
     return true;
+  }
+
+  void link_is_there() {
+    for (auto& [name, fresh] : fresh_) {
+      for (const int64_t queued : fresh.waits) fresh.floor.push_back(static_cast<float>(static_cast<double>(clock_.now_ns() - queued) / 1e9));
+      fresh.waits.clear();
+    }
   }
 
   Batch records(const Producing& p) {
@@ -207,7 +223,9 @@ class Run {
       if (item.kind == storage::EntryKind::lost) continue;
       const uint64_t n = item.kind == storage::EntryKind::samples ? item.records : 1;
       m.report.delivered += n;
-      if (m.freshness.size() < kFreshnessMax) m.freshness.push_back(static_cast<float>(static_cast<double>(clock_.now_ns() - late.count() - item.queued_ns) / 1e9));
+      const auto seconds = static_cast<float>(static_cast<double>(clock_.now_ns() - late.count() - item.queued_ns) / 1e9);
+      if (m.freshness.size() < kFreshnessMax) m.freshness.push_back(seconds);
+      if (auto load = fresh_.find(item.subject); load != fresh_.end() && load->second.seconds.size() < kFreshnessMax) load->second.seconds.push_back(seconds);
     }
   }
 
@@ -360,6 +378,11 @@ class Run {
       if (there > m.report.queued) report_.duplicates += there - m.report.queued;
       report_.classes[c] = m.report;
     }
+    for (auto& [name, fresh] : fresh_) {
+      std::sort(fresh.seconds.begin(), fresh.seconds.end());
+      std::sort(fresh.floor.begin(), fresh.floor.end());
+      report_.loads[name] = {quantile(fresh.seconds, 0.5), quantile(fresh.seconds, 0.99), quantile(fresh.floor, 0.99)};
+    }
     for (const auto& [reason, d] : hub.dropped) report_.dropped += d.records;
     for (const auto& [name, b] : report_.bearers) {
       report_.cost += b.use.cost;
@@ -452,6 +475,7 @@ class Run {
   bool radio_ = false, trace_up_ = true;
   SteadyTime begin_{}, end_{}, sync_due_{}, store_due_{}, point_at_{};
   std::map<OutboxClass, Measured> measured_;
+  std::map<std::string, Fresh> fresh_;
   std::map<std::pair<uint64_t, OutboxClass>, uint64_t> taken_;  // the highest number that the hub took of an epoch
   std::optional<std::map<OutboxClass, uint64_t>> held_;
   Report report_;

@@ -28,6 +28,11 @@ struct ClassReport {
   double p50_seconds = 0, p90_seconds = 0, p99_seconds = 0, max_seconds = 0;  // from being queued to being at the hub
 };
 
+// The same of one load. `floor`: as if everything were at the hub the moment that there is a link, which no sender beats.
+struct LoadReport {
+  double p50_seconds = 0, p99_seconds = 0, floor_p99_seconds = 0;
+};
+
 struct BearerReport {
   sync::BearerUse use;
   uint64_t worst_month_bytes = 0, worst_day_bytes = 0;
@@ -47,6 +52,7 @@ struct Report {
   double days = 0, took_seconds = 0;
   uint64_t records = 0;
   std::map<storage::OutboxClass, ClassReport> classes;
+  std::map<std::string, LoadReport> loads;  // by name; of those that are no telemetry
   std::map<std::string, BearerReport> bearers;
   uint64_t lost = 0, duplicates = 0, refused = 0, dropped = 0, wire_bytes = 0, backlog_max = 0;
   uint64_t exchanges = 0, failures = 0, repeated = 0, epochs = 0, reboots = 0;

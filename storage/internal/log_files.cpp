@@ -1,5 +1,6 @@
 #include "storage/internal/log_files.h"
 
+#include <algorithm>
 #include <atomic>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,9 @@ class LogFile {
 
 namespace {
 
+// By how much a log file grows ahead of what is written to it. RocksDB would take a whole write buffer, which a start after a crash reads.
+constexpr size_t kAheadBytes = 1 << 20;
+
 // What RocksDB holds of it.
 class Handle final : public rocksdb::FSWritableFileWrapper {
  public:
@@ -56,6 +60,7 @@ class Handle final : public rocksdb::FSWritableFileWrapper {
   IOStatus Sync(const IOOptions&, IODebugContext*) override { return sync(); }
   IOStatus Fsync(const IOOptions&, IODebugContext*) override { return sync(); }
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override { return log_->close(options, debug); }
+  void SetPreallocationBlockSize(size_t size) override { FSWritableFileWrapper::SetPreallocationBlockSize(std::min(size, kAheadBytes)); }
 
  private:
   IOStatus appended(IOStatus status) {
@@ -83,8 +88,11 @@ class FileSystem final : public rocksdb::FileSystemWrapper {
 
   IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options, std::unique_ptr<rocksdb::FSWritableFile>* file,
                            IODebugContext* debug) override {
-    IOStatus status = FileSystemWrapper::NewWritableFile(path, options, file, debug);
-    if (!status.ok() || !std::string_view(path).ends_with(".log")) return status;
+    if (!std::string_view(path).ends_with(".log")) return FileSystemWrapper::NewWritableFile(path, options, file, debug);
+    rocksdb::FileOptions ahead = options;
+    ahead.fallocate_with_keep_size = false;  // a sync that finds the size as it was need not write the inode
+    IOStatus status = FileSystemWrapper::NewWritableFile(path, ahead, file, debug);
+    if (!status.ok()) return status;
     const auto log = std::make_shared<LogFile>(std::move(*file));
     *file = std::make_unique<Handle>(log, logs_);
     logs_->opened(log, path);

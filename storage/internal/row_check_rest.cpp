@@ -76,7 +76,7 @@ Status RowCheck::example_itself(std::string_view key, std::string_view value) {
   row.u8(static_cast<uint8_t>(e->role));
   row.signed32(e->label);
   SKERRY_TRY(missing_reference(kExamples, key::example_of_model(e->model, e->id), row.bytes()));
-  SKERRY_TRY(missing_reference(kExamples, key::example_of_class(e->model, e->role, e->label, e->id), ""));
+  SKERRY_TRY(missing_reference(kExamples, key::example_of_class(e->model, e->role, e->label, e->id), key::hardness_row(*e)));
   SKERRY_ASSIGN(const auto by_window, store_.get(kExamples, key::example_by_window(*e)));
   if (by_window) return {};  // should two have the same window, it names the later one
   return missing_reference(kExamples, key::example_by_window(*e), key::build(key::u64(number(e->id))));
@@ -95,7 +95,7 @@ Status RowCheck::example_row(std::string_view key, std::string_view value) {
   const std::string right = letter == 'm'   ? key::example_of_model(e->model, e->id)
                             : letter == 'w' ? key::example_by_window(*e)
                                             : key::example_of_class(e->model, e->role, e->label, e->id);
-  if (right != key) return bad_row(kExamples, key, value, DamageKind::reference, "it does not fit its example");
+  if (right != key || (letter == 'q' && value != key::hardness_row(*e))) return bad_row(kExamples, key, value, DamageKind::reference, "it does not fit its example");
   return sink_.keep(kExamples, key, value);
 }
 

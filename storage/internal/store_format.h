@@ -11,7 +11,7 @@
 //   examples  'e' | example id                                 example
 //             'm' | model | id                                 role, class: what the row 'e' is
 //             'w' | model | hash of series | window            example id: finds the example to replace
-//             'q' | model | role | class | id                  empty: the oldest of a class goes first
+//             'q' | model | role | class | id                  its hardness, if any: which of a class goes first
 //   models    model | version                                  model version
 //   default   'i'                                              identity and format of the store
 //             'c'                                              next ids
@@ -115,6 +115,8 @@ inline std::string example_of_class(std::string_view model, ExampleRole role, in
   return build(letter('q'), text(model), u8(static_cast<uint8_t>(role)), u32(static_cast<uint32_t>(label)),
                u64(number(id)));
 }
+
+inline std::string hardness_row(const Example& e) { return e.hardness == 0 ? std::string() : build(u8(e.hardness)); }
 
 inline std::string version(std::string_view model, uint32_t version) { return build(text(model), u32(version)); }
 

@@ -54,7 +54,7 @@ class StoreImpl final : public Store {
   Result<std::optional<std::string>> note(const std::string& name) const override;
 
   Result<std::vector<OutboxItem>> outbox_read(OutboxClass outbox_class, uint64_t from_seq, uint64_t bytes_max) override;
-  Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) override;
+  Status outbox_acknowledge(OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note) override;
   std::vector<OutboxStatus> outbox_status() const override;
   Identity identity() const override;
   Status begin_epoch() override;

@@ -135,7 +135,7 @@ Result<std::vector<OutboxItem>> StoreImpl::outbox_read(OutboxClass outbox_class,
   return items;
 }
 
-Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
+Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note) {
   SKERRY_TRY(mend());
   std::shared_lock use(open_mutex_);
   std::lock_guard lock(commit_mutex_);
@@ -166,6 +166,7 @@ Status StoreImpl::outbox_acknowledge(OutboxClass outbox_class, uint64_t seq) {
   s.acked_seq = seq;
   rocksdb::WriteBatch batch;
   batch.Put(db_->family(kMeta), key::outbox_class(outbox_class), encode_class(s));
+  if (!note.first.empty()) batch.Put(db_->family(kMeta), key::note(note.first), note.second);
   // Not synced: an acknowledgement that a power cut takes back costs one repeated batch.
   SKERRY_TRY([&]() -> Status {
     auto written = write(&batch);

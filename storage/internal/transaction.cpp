@@ -1,6 +1,8 @@
 #include "storage/internal/transaction.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include "storage/internal/validate.h"
 #include "storage/record_format.h"
@@ -205,8 +207,9 @@ LiveScore& Transaction::score_of(const std::string& model, uint32_t version) {
   return at->second;
 }
 
-// Sets the label of its prediction and moves the score of the version that answered; each prediction counts once.
-Status Transaction::score(Label& label) {
+// Sets the label of its prediction and moves the score of the version that answered; each prediction counts once. False: one of higher trust
+// was there, which stays.
+Result<bool> Transaction::score(Label& label) {
   const std::string key = key::prediction(label.prediction);
   auto bytes = get(kLedger, key);
   if (!bytes.ok() && bytes.error().code == Code::not_found) {
@@ -224,20 +227,30 @@ Status Transaction::score(Label& label) {
     label.series = p.series;
     label.window = p.window;
   }
-  if (p.label == label.value) return {};
+  if (p.label >= 0 && label.trust < p.label_trust) return label.value == p.label;
+  if (p.label == label.value) {
+    if (label.trust == p.label_trust) return true;
+    p.label_trust = label.trust;
+    put(kLedger, key, encode(p));
+    return true;
+  }
   LiveScore& score = score_of(p.model, p.version);
   if (p.label < 0) ++score.labelled;
   if (label.value == kWithdrawn) --score.labelled;
   if (p.label >= 0 && p.label == p.top) --score.correct;
   if (label.value >= 0 && label.value == p.top) ++score.correct;
   p.label = label.value == kWithdrawn ? -1 : label.value;
+  p.label_trust = label.value == kWithdrawn ? 0 : label.trust;
   put(kLedger, key, encode(p));
-  return {};
+  return true;
 }
 
 Status Transaction::add(Label label) {
-  if (label.prediction != PredictionId::none) SKERRY_TRY(score(label));
-  if (label.value == kWithdrawn) SKERRY_TRY(withdraw_example(label));
+  bool counts = true;
+  if (label.prediction != PredictionId::none) {
+    SKERRY_ASSIGN(counts, score(label));
+  }
+  if (counts && label.value == kWithdrawn) SKERRY_TRY(withdraw_example(label));
   label.id = LabelId{counters_.label++};
   receipt_.labels.push_back(label.id);
   std::string bytes = encode(label);
@@ -275,14 +288,22 @@ Result<bool> Transaction::replace(Example& example) {
       return true;
     }
   }
-  if (auto row = get(kExamples, key::example_of_model(example.model, id)); row.ok()) {
-    Reader in(*row);
-    ExampleRow earlier;
-    earlier.role = static_cast<ExampleRole>(in.u8());
-    earlier.label = in.signed32();
-    remove_example(example.model, id, earlier);
-  }
+  if (const auto earlier = class_of(example.model, id); earlier.ok()) remove_example(example.model, id, *earlier);
   return false;
+}
+
+// As its row of the model says, or, when that is damaged, the example itself: nothing else may move the counts of a class.
+Result<Transaction::ExampleRow> Transaction::class_of(const std::string& model, ExampleId id) {
+  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(model, id)));
+  Reader in(row);
+  const auto role = static_cast<ExampleRole>(in.u8());
+  const int32_t label = in.signed32();
+  if (in.done() && (role == ExampleRole::train || role == ExampleRole::holdout)) return ExampleRow{role, label};
+  const auto bytes = get(kExamples, key::example(id));
+  const auto example = bytes.ok() ? decode_example(*bytes) : Result<Example>(bytes.error());
+  if (example.ok() && example->model == model && example->id == id) return ExampleRow{example->role, example->label};
+  return fail(Code::corrupt, "example {} of {} is damaged: stop the node and run `skerry fsck --repair`, then its label can be withdrawn",
+              number(id), model);
 }
 
 Status Transaction::withdraw_example(const Label& label) {
@@ -294,11 +315,7 @@ Status Transaction::withdraw_example(const Label& label) {
   const auto found = get(kExamples, by_window);
   if (!found.ok()) return found.error().code == Code::not_found ? Status() : Status(found.error());
   const ExampleId id{Reader(*found).key64()};
-  SKERRY_ASSIGN(const std::string row, get(kExamples, key::example_of_model(label.model, id)));
-  Reader in(row);
-  ExampleRow known;
-  known.role = static_cast<ExampleRole>(in.u8());
-  known.label = in.signed32();
+  SKERRY_ASSIGN(const ExampleRow known, class_of(label.model, id));
   remove(kExamples, by_window);
   remove_example(label.model, id, known);
   return {};
@@ -312,20 +329,49 @@ void Transaction::remove_example(const std::string& model, ExampleId id, const E
   if (count > 0) --count;
 }
 
-void Transaction::drop_oldest(const Example& newest) {
-  const std::string first = key::example_of_class(newest.model, newest.role, newest.label, ExampleId::none);
+// Of training examples the easiest of the oldest few: what the node answers rightly and surely teaches it least. But every fourth time the oldest,
+// so that none stays for ever, a wrong label least of all. Held-out ones are evidence: which of them stay must not depend on the answer.
+void Transaction::drop_one(const ExampleClass& c, uint64_t newest) {
+  const auto& [model, role, label] = c;
+  constexpr size_t kLookedAt = 64;
+  constexpr uint64_t kOldestEvery = 4;
+  const bool by_age = role == ExampleRole::holdout || newest % kOldestEvery == 0;
+  const std::string first = key::example_of_class(model, role, label, ExampleId::none);
   const std::string prefix = first.substr(0, first.size() - sizeof(uint64_t));
-  std::unique_ptr<rocksdb::Iterator> it(
-      batch_.NewIteratorWithBase(db_.family(kExamples), db_.iterate(kExamples).release()));
-  it->Seek(first);
-  if (!it->Valid() || !it->key().starts_with(prefix)) return;
-  Reader in(view(it->key()).substr(prefix.size()));
-  const ExampleId id{in.key64()};
-  it.reset();
-  if (auto bytes = get(kExamples, key::example(id)); bytes.ok()) {
-    if (auto oldest = decode_example(*bytes); oldest.ok()) remove(kExamples, key::example_by_window(*oldest));
+  std::unique_ptr<rocksdb::Iterator> it(batch_.NewIteratorWithBase(db_.family(kExamples), db_.iterate(kExamples).release()));
+  std::optional<std::pair<uint8_t, ExampleId>> goes;
+  size_t looked_at = 0;
+  for (it->Seek(first); it->Valid() && it->key().starts_with(prefix) && looked_at < (by_age ? 1 : kLookedAt); it->Next(), ++looked_at) {
+    const ExampleId id{Reader(view(it->key()).substr(prefix.size())).key64()};
+    const uint8_t hardness = Reader(view(it->value())).u8();
+    if (number(id) != newest && (!goes || hardness < goes->first)) goes = {hardness, id};
   }
-  remove_example(newest.model, id, {newest.role, newest.label});
+  it.reset();
+  if (!goes) return;
+  if (auto bytes = get(kExamples, key::example(goes->second)); bytes.ok()) {
+    if (auto example = decode_example(*bytes); example.ok()) remove(kExamples, key::example_by_window(*example));
+  }
+  remove_example(model, goes->second, {role, label});
+}
+
+// First of its own class, then of the largest, until they fit; examples of a model are as large as its newest one.
+void Transaction::make_room(const Example& newest, size_t bytes) {
+  const ExampleClass own{newest.model, newest.role, newest.label};
+  if (example_count(own) > std::max<uint64_t>(options_.examples_per_class_max, 1)) drop_one(own, number(newest.id));
+  const ExampleClass first{newest.model, ExampleRole{}, INT32_MIN};
+  std::map<ExampleClass, uint64_t> counts;
+  for (const auto* known : {&state_.examples, &std::as_const(examples_)}) {
+    for (auto at = known->lower_bound(first); at != known->end() && std::get<0>(at->first) == newest.model; ++at) counts[at->first] = at->second;
+  }
+  uint64_t all = 0;
+  for (const auto& [c, count] : counts) all += count;
+  while (all > 1 && all * bytes > options_.examples_bytes_max) {
+    const auto largest = std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    drop_one(largest->first, number(newest.id));
+    if (example_count(largest->first) == largest->second) return;  // nothing could be dropped: the rows are damaged
+    --largest->second;
+    --all;
+  }
 }
 
 Status Transaction::add(Example e) {
@@ -336,15 +382,16 @@ Status Transaction::add(Example e) {
   }
   e.id = ExampleId{counters_.example++};
   receipt_.examples.push_back(e.id);
-  put(kExamples, key::example(e.id), encode(e));
+  const std::string bytes = encode(e);
+  put(kExamples, key::example(e.id), bytes);
   put(kExamples, key::example_by_window(e), key::build(key::u64(number(e.id))));
-  put(kExamples, key::example_of_class(e.model, e.role, e.label, e.id), "");
+  put(kExamples, key::example_of_class(e.model, e.role, e.label, e.id), key::hardness_row(e));
   Writer row;
   row.u8(static_cast<uint8_t>(e.role));
   row.signed32(e.label);
   put(kExamples, key::example_of_model(e.model, e.id), row.bytes());
-  uint64_t& count = example_count({e.model, e.role, e.label});
-  if (++count > std::max<uint64_t>(options_.examples_per_class_max, 1)) drop_oldest(e);
+  ++example_count({e.model, e.role, e.label});
+  make_room(e, bytes.size());
   return {};
 }
 

@@ -57,11 +57,13 @@ class Transaction {
   Result<bool> has_room(const PreparedBatch& batch, const SeriesState& s);
   Result<SeriesState*> series_for(const Batch& batch, const std::string& text);
   LiveScore& score_of(const std::string& model, uint32_t version);
-  Status score(Label& label);
+  Result<bool> score(Label& label);
   Result<bool> replace(Example& example);
+  Result<ExampleRow> class_of(const std::string& model, ExampleId id);
   Status withdraw_example(const Label& label);
   void remove_example(const std::string& model, ExampleId id, const ExampleRow& row);
-  void drop_oldest(const Example& newest);
+  void drop_one(const ExampleClass& c, uint64_t newest);
+  void make_room(const Example& newest, size_t bytes);
   uint64_t& example_count(const ExampleClass& c);
 
   const Database& db_;

@@ -1,6 +1,10 @@
 #include "sync/internal/chain.h"
 
+#include <fmt/format.h>
+
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/log.h"
 
@@ -52,8 +56,9 @@ Histories Chains::compare(storage::OutboxClass outbox_class, uint64_t seq, const
   const uint64_t hub_chain = hub.seq == seq ? hub.value : 0;
   const std::optional<uint64_t> mine = hub_chain == 0 ? std::nullopt : own(outbox_class, seq, sent);
   if (mine && *mine != hub_chain) return Histories::other;
-  points_[outbox_class] = {seq, hub_chain};
-  write();
+  Point& point = points_[outbox_class];
+  changed_ = changed_ || point.seq != seq || point.chain != hub_chain;
+  point = {seq, hub_chain};
   return mine ? Histories::same : Histories::unknown;
 }
 
@@ -74,20 +79,30 @@ std::optional<uint64_t> Chains::own(storage::OutboxClass outbox_class, uint64_t 
 
 void Chains::begin_at(storage::OutboxClass outbox_class, uint64_t seq, const Chain& hub) {
   points_[outbox_class] = {seq, hub.seq == seq ? hub.value : 0};
-  write();
+  changed_ = true;
+  keep();
 }
 
 void Chains::forget() {
   for (auto& [c, point] : points_) point.chain = 0;
-  write();
+  changed_ = true;
+  keep();
+}
+
+std::pair<std::string, std::string> Chains::note() {
+  if (!std::exchange(changed_, false)) return {};
+  std::string points;
+  for (const auto& [c, point] : points_) {
+    fmt::format_to(std::back_inserter(points), "{}[{},{},{}]", points.empty() ? "" : ",", static_cast<int>(c), point.seq, point.chain);
+  }
+  return {kNote, fmt::format(R"({{"epoch":{},"points":[{}]}})", store_.identity().epoch, points)};
 }
 
 // Lost in a crash it is only not known: not worth a sync.
-void Chains::write() {
-  json points = json::array();
-  for (const auto& [c, point] : points_) points.push_back({static_cast<int>(c), point.seq, point.chain});
+void Chains::keep() {
   storage::Effect effect;
-  effect.notes.emplace_back(kNote, json{{"epoch", store_.identity().epoch}, {"points", points}}.dump());
+  if (auto changed = note(); !changed.first.empty()) effect.notes.push_back(std::move(changed));
+  if (effect.notes.empty()) return;
   effect.durability = storage::Durability::os;
   if (auto written = store_.commit(effect); !written.ok()) log::debug("sync", "the note of chains was not written: {}", written.error().message);
 }

@@ -30,13 +30,13 @@ uint64_t EpochFloors::of(storage::OutboxClass outbox_class) const {
   return found == floors_.end() ? 0 : found->second;
 }
 
-Status EpochFloors::raise(const std::vector<storage::OutboxStatus>& now) {
-  json floors = json::array();
-  for (const auto& s : now) floors.push_back({static_cast<int>(s.outbox_class), s.acked_seq});
+Status EpochFloors::raise(const std::map<storage::OutboxClass, uint64_t>& floors) {
+  json note = json::array();
+  for (const auto& [c, seq] : floors) note.push_back({static_cast<int>(c), seq});
   storage::Effect effect;
-  effect.notes.emplace_back(kNote, floors.dump());
+  effect.notes.emplace_back(kNote, note.dump());
   SKERRY_TRY(store_.commit(effect));
-  for (const auto& s : now) floors_[s.outbox_class] = s.acked_seq;
+  floors_ = floors;
   return {};
 }
 

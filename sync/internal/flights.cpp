@@ -19,7 +19,7 @@ void Flights::make_stale(storage::OutboxClass outbox_class) {
 OnTheWay Flights::of(storage::OutboxClass outbox_class) const {
   OnTheWay sum;
   for (const Flight& f : all_) {
-    if (f.batch.outbox_class != outbox_class || f.stale) continue;
+    if (f.batch.outbox_class != outbox_class || f.stale || f.repair) continue;
     sum.last_seq = f.last();
     sum.bytes += f.payload;
     sum.entries += f.batch.entries.size();

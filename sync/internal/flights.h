@@ -24,6 +24,7 @@ struct Flight {
   std::string bearer;
   bool rides = false;
   bool stale = false;
+  bool repair = false;               // the hub asked for it again: its answer moves nothing
   SteadyTime begun{};
   uint64_t window = 0;               // payload on its way over the bearer when it began, itself included
   uint64_t delivered_body = 0, delivered_payload = 0;  // of the bearer, when it began

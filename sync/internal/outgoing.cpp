@@ -74,6 +74,15 @@ Result<Cut> Outgoing::cut(const ClassDecision& decision, bool hub_takes_losses) 
   return cut;
 }
 
+Result<Batch> Outgoing::cut_again(const Loss& range, uint64_t bytes_max) {
+  SKERRY_ASSIGN(auto items, store_.outbox_read(range.outbox_class, range.first_seq, bytes_max));
+  std::erase_if(items, [&](const OutboxItem& item) { return item.end_seq() > range.last_seq; });
+  if (items.empty() || items.front().seq != range.first_seq) return fail(Code::not_found, "{} {} is no longer here", storage::to_string(range.outbox_class), range.first_seq);
+  dead_.leave_out(range.outbox_class, items);
+  const storage::Identity identity = store_.identity();
+  return Batch{identity.node, identity.epoch, range.outbox_class, std::move(items)};
+}
+
 void Outgoing::sent(const Batch& batch) {
   ClassState& state = classes_[batch.outbox_class];
   for (const auto& item : batch.entries) {
@@ -83,9 +92,9 @@ void Outgoing::sent(const Batch& batch) {
   state.highest_sent = std::max(state.highest_sent, state.next - 1);
 }
 
-Result<uint64_t> Outgoing::acknowledged(storage::OutboxClass outbox_class, uint64_t seq) {
+Result<uint64_t> Outgoing::acknowledged(storage::OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note) {
   ClassState& state = classes_[outbox_class];
-  SKERRY_TRY(store_.outbox_acknowledge(outbox_class, seq));
+  SKERRY_TRY(store_.outbox_acknowledge(outbox_class, seq, note));
   uint64_t records = 0;
   for (; !state.sent.empty() && state.sent.front().first <= seq; state.sent.pop_front()) records += state.sent.front().second;
   state.next = std::max(state.next, seq + 1);

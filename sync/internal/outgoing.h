@@ -46,9 +46,11 @@ class Outgoing {
 
   // The next batch of a class, as the decision allows. Error: the outbox does not give what it must.
   Result<Cut> cut(const ClassDecision& decision, bool hub_takes_losses);
+  // What was acknowledged and is wanted again, as much of it as fits. Error: it is no longer here.
+  Result<Batch> cut_again(const Loss& range, uint64_t bytes_max);
   void sent(const Batch& batch);
-  // Everything up to `seq` is held by the hub. Only called with what was really queued. Returns the records of it.
-  Result<uint64_t> acknowledged(storage::OutboxClass outbox_class, uint64_t seq);
+  // Everything up to `seq` is held by the hub. Only called with what was really queued. The note is written with it. Returns the records of it.
+  Result<uint64_t> acknowledged(storage::OutboxClass outbox_class, uint64_t seq, const std::pair<std::string, std::string>& note);
   // Looks for what is refused by halves. One entry that is refused alone and again, while the hub takes others, is a dead letter: true when
   // something can be sent at once.
   bool refused(const Batch& batch, const std::string& reason);

@@ -280,6 +280,13 @@ void Pipes::begin(const Route& route, Lane lane, uint64_t ticket, std::string bo
   c.write();
 }
 
+void Pipes::prepare(const Route& route, Lane lane) {
+  impl_->io.restart();
+  impl_->io.poll();
+  impl_->forget_dead();
+  impl_->connection(route, lane).open();
+}
+
 std::vector<Piped> Pipes::wait(Duration at_most) {
   const auto end = Steady::now() + at_most;
   impl_->io.restart();

@@ -34,6 +34,7 @@ class Pipes {
   Pipes(PipeTarget target, Duration timeout);
   ~Pipes();
   void begin(const Route& route, Lane lane, uint64_t ticket, std::string body);
+  void prepare(const Route& route, Lane lane);  // begins to connect
   // What came by now; when nothing did and something is on its way, waits for the first.
   std::vector<Piped> wait(Duration at_most);
   std::vector<Piped> give_up();

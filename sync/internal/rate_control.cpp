@@ -15,6 +15,10 @@ constexpr double kRampMax = 8;                // of one window to the next
 
 }  // namespace
 
+void RateControl::began(SteadyTime now, uint64_t window) {
+  if (window * 4 >= goal_ * 3) full_at_ = now;
+}
+
 void RateControl::answered(const Answered& e, Duration goal) {
   const Duration took = e.now - e.begun;
   if (took <= Duration::zero()) return;
@@ -45,7 +49,9 @@ void RateControl::answered(const Answered& e, Duration goal) {
 
 // Only a window that was used says that a larger one would do.
 void RateControl::grow(const Answered& e, Duration took, Duration goal) {
-  if (e.window * 4 < goal_ * 3 || e.begun < grown_at_) return;
+  if (full_at_ < e.begun) return;
+  if (ramping_) goal_ = std::min(kGoalMax, goal_ + e.payload);  // as TCP starts: twice as much in every round trip
+  if (e.begun < grown_at_) return;
   grown_at_ = e.now;
   if (!ramping_) {
     goal_ = std::min(kGoalMax, goal_ + kGoalStep);
@@ -54,7 +60,7 @@ void RateControl::grow(const Answered& e, Duration took, Duration goal) {
   // Most of the time of a small batch is the way there and back; what is left of it says what the link carries.
   const double carrying = std::chrono::duration<double>(std::max(took - rtt_min_, took / 8)).count();
   const double carried = static_cast<double>(e.delivered_payload) / carrying * std::chrono::duration<double>(goal).count();
-  const double factor = std::clamp(carried / static_cast<double>(goal_), 2.0, kRampMax);
+  const double factor = std::clamp(carried / static_cast<double>(goal_), 1.0, kRampMax);
   goal_ = std::min(kGoalMax, static_cast<uint64_t>(static_cast<double>(goal_) * factor));
 }
 

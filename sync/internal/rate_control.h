@@ -21,6 +21,7 @@ struct Answered {
 
 class RateControl {
  public:
+  void began(SteadyTime now, uint64_t window);   // payload on its way now
   void answered(const Answered& exchange, Duration goal);
   void failed();                     // no answer came
   void link_changed();               // what was learnt is of another link: start low again
@@ -36,6 +37,7 @@ class RateControl {
   uint64_t goal_ = 64 << 10;         // payload bytes
   bool ramping_ = true;
   SteadyTime grown_at_{}, halved_at_{};
+  SteadyTime full_at_{};             // the window was last used
   double goodput_ = 0;
   std::deque<double> samples_;       // payload bytes per second of the last batches that were large enough to tell
   Duration rtt_{0}, rtt_min_{0};

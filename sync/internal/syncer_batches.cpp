@@ -20,7 +20,7 @@ void Syncer::Impl::block(OutboxClass outbox_class, const std::string& reason) {
 }
 
 Status Syncer::Impl::acknowledged(OutboxClass outbox_class, uint64_t seq) {
-  SKERRY_ASSIGN(const uint64_t records, outgoing.acknowledged(outbox_class, seq));
+  SKERRY_ASSIGN(const uint64_t records, outgoing.acknowledged(outbox_class, seq, chains.note()));
   std::lock_guard lock(mutex);
   blocked.erase(outbox_class);
   seen.records += records;
@@ -38,8 +38,15 @@ Duration Syncer::Impl::begin(const ClassDecision& decision) {
   }
   outgoing.sent(cut->batch);
   fresh_epoch = 0;
-  Flight flight{.ticket = ++tickets, .batch = headers_of(cut->batch), .payload = internal::payload_of(cut->batch), .bearer = policy.bearers[at].name};
-  flight.rides = decision.rides;
+  launch(std::move(cut->batch), Flight{.ticket = ++tickets, .rides = decision.rides}, cut->again);
+  return collect(Duration::zero()).value_or(Duration::zero());
+}
+
+void Syncer::Impl::launch(Batch batch, Flight flight, bool again) {
+  const OutboxClass outbox_class = batch.outbox_class;
+  flight.batch = headers_of(batch);
+  flight.payload = internal::payload_of(batch);
+  flight.bearer = policy.bearers[at].name;
   flight.begun = clock.steady();
   flight.window = flights.payload(flight.bearer) + flight.payload;
   flight.delivered_body = bearers[at].delivered_body;
@@ -49,17 +56,15 @@ Duration Syncer::Impl::begin(const ClassDecision& decision) {
     std::lock_guard lock(mutex);
     uplink->use(route(at));
   }
-  flight.body = uplink->begin(flight.ticket, std::move(cut->batch), internal::lane_of(outbox_class));
+  flight.body = uplink->begin(flight.ticket, std::move(batch), internal::lane_of(outbox_class));
   flight.reserved = wire_bytes(flight.body) + kAnswerBytes;
-  {
-    std::lock_guard lock(mutex);
-    ++seen.batches;
-    seen.repeated += cut->again;
-    history[index_of(outbox_class)] = {flight.begun, flight.begun, wire_bytes(flight.body)};
-    bucket.charge(flight.begun, flight.body);
-    flights.add(std::move(flight));
-  }
-  return collect(Duration::zero()).value_or(Duration::zero());
+  std::lock_guard lock(mutex);
+  ++seen.batches;
+  seen.repeated += again;
+  history[index_of(outbox_class)] = {flight.begun, flight.begun, wire_bytes(flight.body)};
+  bucket.charge(flight.begun, flight.body);
+  bearers[at].rate.began(flight.begun, flight.window);
+  flights.add(std::move(flight));
 }
 
 Batch Syncer::Impl::headers_of(const Batch& batch) {
@@ -117,7 +122,7 @@ void Syncer::Impl::drop_flights() {
 }
 
 Duration Syncer::Impl::take_failure(const Flight& flight, const Error& error) {
-  if (error.code == Code::invalid) {
+  if (error.code == Code::invalid && !flight.repair) {
     std::lock_guard lock(mutex);
     outgoing.refused(flight.batch, error.message);
   }
@@ -125,6 +130,7 @@ Duration Syncer::Impl::take_failure(const Flight& flight, const Error& error) {
 }
 
 Duration Syncer::Impl::take_reply(const Flight& flight, const BatchReply& reply) {
+  if (flight.repair) return Duration::zero();
   const OutboxClass outbox_class = flight.batch.outbox_class;
   const uint64_t first = flight.first(), last = flight.last();
   ClassState& state = outgoing.of(outbox_class);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -59,6 +60,9 @@ struct Syncer::Impl {
   bool gave_reason_to_doubt = false;  // since the last progress
   size_t at = 0;                    // bearer of the HELLO or batch that begins, or of the answer that is looked at
   uint64_t tickets = 0;             // given out so far
+  std::deque<Loss> wanted;          // by the hub, whose rows are damaged
+  SteadyTime fetch_retry_at{};
+  SteadyTime fetched_at{};          // the last piece of a model came, or none is to be fetched
 
   // --- of any thread
   mutable std::mutex mutex;
@@ -119,7 +123,7 @@ struct Syncer::Impl {
 
   // An exchange over the bearer `at`: charges what went over the wire, answered or not.
   template <typename Call>
-  std::invoke_result_t<Call> exchange(uint64_t bytes_at_most, Call call) {
+  std::invoke_result_t<Call> exchange(uint64_t bytes_at_most, Call call, const std::string& purpose = "control") {
     account.reserve(mutex, policy, policy.bearers[at], bytes_at_most, clock.now_ns());
     const Traffic before = uplink->traffic();
     const SteadyTime begun = clock.steady();
@@ -134,13 +138,13 @@ struct Syncer::Impl {
     std::lock_guard lock(mutex);
     bucket.charge(now, sent);
     seen.traffic = traffic;
-    charge(policy.bearers[at].name, "control", sent, received);
+    charge(policy.bearers[at].name, purpose, sent, received);
     BearerState& bearer = bearers[at];
     bearer.last_exchange = now;
     bearer.woken_at = now;
     if (reply.ok()) {
       seen.online = bearer.online = true;
-      bearer.rate.answered({.begun = begun, .now = now, .delivered_body = sent}, policy.batch_time);
+      if (purpose == "control") bearer.rate.answered({.begun = begun, .now = now, .delivered_body = sent}, policy.batch_time);  // a small answer
     }
     return reply;
   }
@@ -157,22 +161,24 @@ struct Syncer::Impl {
   void goes_again(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t held);
 
   // What the hub does not hold and this node can't send again.
+  void count_losses(const HelloReply& reply);
   void declare(const HelloReply& reply, const std::vector<storage::OutboxStatus>& backlog, const storage::Identity& identity);
+  void lost_at_hub(const std::string& hub, const Loss& range);
 
   // The oldest number that can still be sent: what is acknowledged stays for a grace time.
   uint64_t oldest_kept(const storage::OutboxStatus& s) const;
 
   // The hub holds entries of these numbers that this node did not queue: this disk is an old image that queued others since, or its clone.
-  Duration another_history(const std::map<OutboxClass, uint64_t>& held, OutboxClass outbox_class, uint64_t seq);
+  Duration another_history(OutboxClass outbox_class, uint64_t seq);
 
   // This disk is older than what the hub has seen of it - or the hub talks nonsense, which it does when it claims to know an
   // epoch that was drawn a moment ago.
-  Duration hub_knows_more(const HelloReply& reply, const std::map<OutboxClass, uint64_t>& held, const storage::OutboxStatus& s, uint64_t watermark,
-                          const storage::Identity& identity);
+  Duration hub_knows_more(const HelloReply& reply, const storage::OutboxStatus& s, uint64_t watermark, const storage::Identity& identity);
 
-  // What the hub holds of this disk's own history is acknowledged first, so that it does not go a second time under the new epoch.
-  Duration new_epoch(const std::map<OutboxClass, uint64_t>& held, const std::string& cause);
-  Duration fence(const std::string& cause);  // begins it
+  // What the hub shows that it holds of this disk's own history counts as acknowledged, so that it does not go a second time under the new epoch;
+  // what it only said that it holds goes again, as far as it is still here.
+  Duration new_epoch(const std::string& cause);
+  Duration fence(const std::map<OutboxClass, uint64_t>& shown, const std::string& cause);  // begins it
 
   // Where the chain does not tell (something between was lost by rule), the hub is asked for the entry itself, if it is still here.
   Result<bool> same_history(const storage::OutboxStatus& s, const Watermark& w);
@@ -181,10 +187,16 @@ struct Syncer::Impl {
   static bool unknown_question(const Error& error) { return error.code == Code::not_found || error.code == Code::invalid; }
 
   // The last number that is the same entry here and at the hub: two histories of one ancestor are the same up to where they part, so halving the
-  // range finds it. No two disks queue at the same nanosecond.
-  Result<uint64_t> shared_history(const storage::OutboxStatus& s, uint64_t hub_last);
+  // range finds it. No two disks queue at the same nanosecond. What is acknowledged and still here is asked for too: the hub may have
+  // said more than it held, and of an epoch that has ended nobody asks again.
+  Result<uint64_t> shared_history(const storage::OutboxStatus& s);
 
-  Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item);
+  Status end_epoch();
+  // An old image that comes back twice finds what it sent under the epoch that it began the first time.
+  enum class Epochs : uint8_t { this_one, all };
+  Result<bool> holds_any(OutboxClass outbox_class, uint64_t first, uint64_t last, Epochs epochs);
+  Result<std::optional<uint64_t>> first_held(OutboxClass outbox_class, uint64_t first, uint64_t last);
+  Result<bool> is_at_hub(OutboxClass outbox_class, const storage::OutboxItem& item, Epochs epochs);
 
   // ------------------------------------------------------------------ batches
 
@@ -226,6 +238,17 @@ struct Syncer::Impl {
 
   // One thing: a batch, a HELLO, or waiting for what is on its way.
   Duration act(const std::vector<storage::OutboxStatus>& backlog, const Situation& s, const std::vector<ClassDecision>& decisions);
+
+  // A piece of a model that the hub offers, as the policy lets the class `model` go; nothing: there is none to fetch, or not now, and then not before
+  // `next`.
+  std::optional<Duration> fetch(const Situation& s, std::optional<SteadyTime>& next);
+
+  // The next of what the hub wants again; nothing: nothing, or not now.
+  std::optional<Duration> repair(const Situation& s);
+  // What the policy says of a class if so many bytes of it waited.
+  ClassDecision as_if_waiting(const Situation& s, OutboxClass outbox_class, uint64_t bytes) const;
+  // Puts a batch on its way over the bearer `at`.
+  void launch(Batch batch, Flight flight, bool again);
 
   // For what of its own class is on its way: batches of a class keep their order, on one bearer; what is refused is looked for one at a time.
   bool must_wait(const ClassDecision& d);

@@ -26,4 +26,7 @@ Result<std::vector<Figure>> learning_preempt(Size size, const Places& places);
 // 200 rounds of label, train, promote: what grows, and whether anybody was turned away.
 Result<std::vector<Figure>> learning_rounds(Size size, const Places& places);
 
+// The same with the real programs, the daemon and its worker killed at random instants: what is broken, lost or there twice.
+Result<std::vector<Figure>> learning_kills(Size size, const Places& places);
+
 }  // namespace skerry::bench

@@ -1,5 +1,4 @@
-#include <dirent.h>
-#include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -21,21 +20,10 @@ namespace {
 using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
 
-// A child of this process that runs, stands still, or is not there.
 enum class Worker { none, runs, stopped };
 Worker worker_state() {
-  Worker found = Worker::none;
-  DIR* proc = ::opendir("/proc");
-  while (const dirent* entry = proc == nullptr ? nullptr : ::readdir(proc)) {
-    Result<std::string> stat = read_file(std::string("/proc/") + entry->d_name + "/stat", 4096);
-    char state = 0;
-    int parent = 0;
-    const size_t name_ends = stat.ok() ? stat->rfind(')') : std::string::npos;
-    if (name_ends == std::string::npos || std::sscanf(stat->c_str() + name_ends + 1, " %c %d", &state, &parent) != 2) continue;
-    if (parent == ::getpid()) found = state == 'T' ? Worker::stopped : Worker::runs;  // whatever its name: it executes itself anew
-  }
-  if (proc != nullptr) ::closedir(proc);
-  return found;
+  const auto child = child_of(::getpid());
+  return !child ? Worker::none : child->stopped ? Worker::stopped : Worker::runs;
 }
 
 double resident_mb() {
@@ -43,30 +31,6 @@ double resident_mb() {
   unsigned long total = 0, resident = 0;
   if (!statm.ok() || std::sscanf(statm->c_str(), "%lu %lu", &total, &resident) != 2) return 0;
   return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e6;
-}
-
-double folder_mb(const std::filesystem::path& folder) {
-  double bytes = 0;
-  std::error_code ignored;
-  for (std::filesystem::recursive_directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
-    if (it->is_regular_file(ignored)) bytes += static_cast<double>(it->file_size(ignored));
-  }
-  return bytes / 1e6;
-}
-
-// A package like `base` whose gate lets every candidate pass: what is measured is the way, not the judgement.
-Result<inference::Package> without_gate(const inference::Package& base, const std::filesystem::path& folder) {
-  std::filesystem::copy(base.folder, folder, std::filesystem::copy_options::recursive);
-  inference::PackageInfo info = base.info;
-  info.gate.examples_min = 1;
-  info.gate.gain_min = -1;
-  info.gate.reference_loss_max = 1;
-  info.gate.unexplained_max = 1;
-  info.rollout.shadow_agreement_min = 0;
-  info.rollout.rollback_loss = 1;
-  info.training.epochs = 1;
-  SKERRY_TRY(inference::seal_package(folder, info));
-  return inference::Package::open(folder, learning::kPackageBytesMax);
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 #include "tests/bench/learning_node.h"
 
+#include <dirent.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <thread>
 
+#include "base/file.h"
 #include "learning/worker_process.h"
 #include "tests/e2e/support/process.h"
 #include "tests/e2e/support/records.h"
@@ -93,19 +97,33 @@ Status LearningNode::label_each(const e2e::Piece& piece, const Says& says) {
 Result<std::string> LearningNode::learn() {
   const std::string& model = base_.info.name;
   node_->learner().train_now(model);
+  const uint64_t before = node_->learner().status().jobs_ended;
   auto ended = [&] {
     const learning::LearnerStatus status = node_->learner().status();
-    return status.promoted + status.rejected + status.jobs_failed;
+    return status.jobs_ended > before &&
+           std::all_of(status.trials.begin(), status.trials.end(), [](const learning::TrialStatus& trial) { return trial.stage == "probation"; });
   };
-  const uint64_t before = ended();
   const auto limit = std::chrono::steady_clock::now() + 10min;
-  while (ended() == before) {
+  while (!ended()) {
     if (std::chrono::steady_clock::now() > limit) return fail(Code::unavailable, "no job ended: {}", node_->learner().status().why);
     clock_.advance(node_->step_learning());
     if (node_->learner().status().state.starts_with("training")) std::this_thread::sleep_for(5ms);
   }
   const auto newest = node_->models().decisions().newest(model, 1);
   return newest.empty() ? std::string() : fmt::format("{}/{} {} {}: {}", model, newest[0].version, newest[0].step, newest[0].outcome, newest[0].reason);
+}
+
+Status LearningNode::let_learn() {
+  const auto limit = std::chrono::steady_clock::now() + 10min;
+  for (int quiet = 0; quiet < 4; ++quiet) {  // idle_for passes between the first look and the last
+    step_learning();
+    while (!node_->learner().status().state.starts_with("waiting")) {
+      if (std::chrono::steady_clock::now() > limit) return fail(Code::unavailable, "no job ended: {}", node_->learner().status().why);
+      step_learning();
+      std::this_thread::sleep_for(5ms);
+    }
+  }
+  return {};
 }
 
 Duration LearningNode::step_learning() {
@@ -125,6 +143,44 @@ Result<double> LearningNode::accuracy(const learning::ExampleSet& windows, std::
     right += std::max_element(scores.begin(), scores.end()) - scores.begin() == window.label;
   }
   return windows.windows.empty() ? 0 : 100.0 * static_cast<double>(right) / static_cast<double>(windows.windows.size());
+}
+
+std::optional<Child> child_of(pid_t parent) {
+  std::optional<Child> found;
+  DIR* proc = ::opendir("/proc");
+  while (const dirent* entry = proc == nullptr ? nullptr : ::readdir(proc)) {
+    Result<std::string> stat = read_file(std::string("/proc/") + entry->d_name + "/stat", 4096);
+    char state = 0;
+    int of = 0;
+    const size_t name_ends = stat.ok() ? stat->rfind(')') : std::string::npos;
+    if (name_ends == std::string::npos || std::sscanf(stat->c_str() + name_ends + 1, " %c %d", &state, &of) != 2) continue;
+    if (of == parent) found = Child{static_cast<pid_t>(std::atoi(entry->d_name)), state == 'T'};
+  }
+  if (proc != nullptr) ::closedir(proc);
+  return found;
+}
+
+double folder_mb(const std::filesystem::path& folder) {
+  double bytes = 0;
+  std::error_code ignored;
+  for (std::filesystem::recursive_directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
+    if (it->is_regular_file(ignored)) bytes += static_cast<double>(it->file_size(ignored));
+  }
+  return bytes / 1e6;
+}
+
+Result<inference::Package> without_gate(const inference::Package& base, const std::filesystem::path& folder) {
+  std::filesystem::copy(base.folder, folder, std::filesystem::copy_options::recursive);
+  inference::PackageInfo info = base.info;
+  info.gate.examples_min = 1;
+  info.gate.gain_min = -1;
+  info.gate.reference_loss_max = 1;
+  info.gate.unexplained_max = 1;
+  info.rollout.shadow_agreement_min = 0;
+  info.rollout.rollback_loss = 1;
+  info.training.epochs = 1;
+  SKERRY_TRY(inference::seal_package(folder, info));
+  return inference::Package::open(folder, learning::kPackageBytesMax);
 }
 
 }  // namespace skerry::bench

@@ -4,6 +4,8 @@
 // On failure: Errors of the node as they are; unavailable when a job does not end in ten minutes of real time.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -34,8 +36,10 @@ class LearningNode {
   using Says = std::function<std::string(const std::string& truth)>;
   Status label(const e2e::Piece& piece);
   Status label_each(const e2e::Piece& piece, const Says& says);
-  // Trains on what there is, whatever its number, until the candidate serves or is refused. Answers in words what was decided.
+  // Trains on what there is, whatever its number, until the candidate serves, is on probation or refused. Answers in words what was decided.
   Result<std::string> learn();
+  // As it does by itself: it looks whether there is reason to train, and if so does it to the end.
+  Status let_learn();
   Duration step_learning();                // one step, for those who wait for something else
   uint32_t serving() const;
   // Of the int8 artefact of a version (nullopt: the serving one), in percent.
@@ -50,5 +54,17 @@ class LearningNode {
   const inference::Package base_;
   std::unique_ptr<node::Node> node_;
 };
+
+// A child of a process, whatever its name: the worker executes itself anew.
+struct Child {
+  pid_t pid = 0;
+  bool stopped = false;
+};
+std::optional<Child> child_of(pid_t parent);
+
+double folder_mb(const std::filesystem::path& folder);
+
+// A package like `base` whose gate lets every candidate pass: what is measured is the way, not the judgement.
+Result<inference::Package> without_gate(const inference::Package& base, const std::filesystem::path& folder);
 
 }  // namespace skerry::bench

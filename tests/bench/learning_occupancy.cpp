@@ -71,11 +71,26 @@ Result<inference::Package> base_model(const Room& first, const Room& second, con
 
 struct Score {
   uint32_t windows = 0, node = 0, frozen = 0, unchanged = 0;
+  Score& operator+=(const Score& more) {
+    windows += more.windows;
+    node += more.node;
+    frozen += more.frozen;
+    unchanged += more.unchanged;
+    return *this;
+  }
 };
 
-// What was answered on a day, before any of its labels was learned from.
-Status score(LearningNode& node, const inference::PackageInfo& info, const Room& room, const e2e::Piece& day, Score& out) {
-  SKERRY_ASSIGN(const auto answers, node.node().store().predictions(info.name, day.records.series.text(), {day.from_ns(), day.to_ns()}, 100'000));
+// The answers whose windows end in a piece.
+Result<std::vector<storage::Prediction>> answers_in(LearningNode& node, const inference::PackageInfo& info, const e2e::Piece& piece) {
+  const int64_t longest = info.window.rows * kMinute;
+  SKERRY_ASSIGN(auto answers, node.node().store().predictions(info.name, piece.records.series.text(), {piece.from_ns() - longest, piece.to_ns()}, 100'000));
+  std::erase_if(answers, [&](const storage::Prediction& answer) { return answer.window.to_ns <= piece.from_ns(); });
+  return answers;
+}
+
+// What was answered, before any label of the hour before was there to learn from.
+Status score(LearningNode& node, const inference::PackageInfo& info, const Room& room, const e2e::Piece& piece, Score& out) {
+  SKERRY_ASSIGN(const auto answers, answers_in(node, info, piece));
   for (const storage::Prediction& answer : answers) {
     const int32_t truth = room.occupied.at(answer.window.to_ns);
     SKERRY_ASSIGN(const auto window, inference::read_window(node.node().store(), info.window, answer.series, answer.window));
@@ -87,6 +102,17 @@ Status score(LearningNode& node, const inference::PackageInfo& info, const Room&
     out.node += answer.top == truth;
     out.frozen += frozen > 50;
     out.unchanged += before == truth;
+  }
+  return {};
+}
+
+Status say_what_was(LearningNode& node, const inference::PackageInfo& info, const Room& room, const e2e::Piece& piece) {
+  SKERRY_ASSIGN(const auto answers, answers_in(node, info, piece));
+  for (const storage::Prediction& answer : answers) {
+    learning::LabelRequest label;
+    label.prediction = number(answer.id);
+    label.label = kLabels[static_cast<size_t>(room.occupied.at(answer.window.to_ns))];
+    SKERRY_TRY(node.node().label(label));
   }
   return {};
 }
@@ -104,28 +130,22 @@ Result<std::vector<Figure>> learning_occupancy(Size size, const Places& places) 
   const Room first = room_of(std::move(sets[0])), second = room_of(std::move(sets[1])), third = room_of(std::move(sets[2]));
   SKERRY_ASSIGN(const inference::Package base, base_model(first, second, places.work / "room-base", size == Size::full ? 8 : 1));
   SKERRY_ASSIGN(auto node, LearningNode::open(base, places.work / "room", 2h));
-  constexpr size_t kDay = 24 * 60;
+  constexpr size_t kDay = 24 * 60, kPiece = 30;  // minutes
+  constexpr size_t kLate = kLabelsLate / kMinute;
   const size_t rows = size == Size::full ? third.records.rows() : kDay;
-  Score sum;
-  for (size_t from = 0; from < rows; from += kDay) {
-    e2e::Piece day{e2e::slice(third.records, from, std::min(from + kDay, third.records.rows())), {}};
-    SKERRY_TRY(node->ingest(day));
-    Score today;
-    SKERRY_TRY(score(*node, base.info, third, day, today));
-    SKERRY_ASSIGN(const auto answers, node->node().store().predictions(base.info.name, day.records.series.text(), {day.from_ns(), day.to_ns()}, 100'000));
-    for (const storage::Prediction& answer : answers) {
-      learning::LabelRequest label;
-      label.prediction = number(answer.id);
-      label.label = kLabels[static_cast<size_t>(third.occupied.at(answer.window.to_ns))];
-      SKERRY_TRY(node->node().label(label));
-    }
-    SKERRY_ASSIGN(const std::string decided, node->learn());
-    note(fmt::format("day {}: {} windows, node {}, frozen {}, no change {}; {}", from / kDay + 1, today.windows, today.node, today.frozen, today.unchanged,
-                     decided));
-    sum.windows += today.windows;
-    sum.node += today.node;
-    sum.frozen += today.frozen;
-    sum.unchanged += today.unchanged;
+  const auto piece_at = [&](size_t from) { return e2e::Piece{e2e::slice(third.records, from, std::min(from + kPiece, third.records.rows())), {}}; };
+  Score sum, today;
+  for (size_t from = 0; from < rows; from += kPiece) {
+    const e2e::Piece now = piece_at(from);
+    SKERRY_TRY(node->ingest(now));
+    SKERRY_TRY(score(*node, base.info, third, now, today));
+    if (from >= kLate) SKERRY_TRY(say_what_was(*node, base.info, third, piece_at(from - kLate)));
+    SKERRY_TRY(node->let_learn());
+    if ((from + kPiece) % kDay != 0 && from + kPiece < rows) continue;
+    note(fmt::format("day {}: {} windows, node {} (version {}), frozen {}, no change {}", from / kDay + 1, today.windows, today.node, node->serving(),
+                     today.frozen, today.unchanged));
+    sum += today;
+    today = {};
   }
   const auto percent = [&](uint32_t right) { return 100.0 * right / std::max<uint32_t>(sum.windows, 1); };
   note(fmt::format("prequential accuracy: node {:.2f} %, frozen {:.2f} %, the last label known (an hour old) {:.2f} %", percent(sum.node), percent(sum.frozen),

@@ -69,9 +69,15 @@ Result<People> People::open(Size size, const Places& places, BaseOf base_of) {
 }
 
 std::vector<e2e::Piece> People::long_trials(const std::string& person, int64_t at_ns, size_t part, size_t parts, Drift drift) const {
+  return trials(person, true, at_ns, part, parts, drift);
+}
+
+std::vector<e2e::Piece> People::short_trials(const std::string& person, int64_t at_ns) const { return trials(person, false, at_ns, 0, 1, {}); }
+
+std::vector<e2e::Piece> People::trials(const std::string& person, bool long_ones, int64_t at_ns, size_t part, size_t parts, const Drift& drift) const {
   std::vector<e2e::Piece> out;
   for (const plugins::Recording& recording : recordings_) {
-    if (recording.index.at("subject") != person || !is_long(recording)) continue;
+    if (recording.index.at("subject") != person || is_long(recording) != long_ones) continue;
     const size_t rows = recording.records.rows();
     e2e::Piece piece{e2e::slice(recording.records, rows * part / parts, rows * (part + 1) / parts), recording.label};
     if (piece.records.rows() == 0) continue;

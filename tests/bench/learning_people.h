@@ -34,10 +34,13 @@ class People {
   const inference::Package& base() const { return base_; }
   // The long trials of somebody, one after the other from `at_ns` on, a few seconds between them; `part` of `parts` of each.
   std::vector<e2e::Piece> long_trials(const std::string& person, int64_t at_ns, size_t part = 0, size_t parts = 1, Drift drift = {}) const;
+  std::vector<e2e::Piece> short_trials(const std::string& person, int64_t at_ns) const;
   Result<learning::ExampleSet> short_windows(const std::string& person, Drift drift = {}) const;
   Result<learning::ExampleSet> all_windows(const std::string& person) const;  // with what is true of them
 
  private:
+  std::vector<e2e::Piece> trials(const std::string& person, bool long_ones, int64_t at_ns, size_t part, size_t parts, const Drift& drift) const;
+
   inference::Package base_;
   std::vector<plugins::Recording> recordings_;
 };

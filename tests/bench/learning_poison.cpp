@@ -53,7 +53,7 @@ struct Round {
 };
 
 struct Tally {
-  uint32_t rounds = 0, promoted = 0, worse = 0, honest = 0, honest_promoted = 0;
+  uint32_t rounds = 0, promoted = 0, worse = 0, honest = 0, honest_promoted = 0, probations = 0, proven = 0;
   double honest_gain = 0;
 };
 
@@ -75,6 +75,20 @@ Status play(const People& people, const Round& round, const std::filesystem::pat
   }
   const uint32_t parent = node->serving();
   SKERRY_ASSIGN(const std::string decided, node->learn());
+  // On probation: the same labeller goes on, about what nobody has trained on.
+  const std::vector<learning::TrialStatus> trials = node->node().learner().status().trials;
+  std::string probation;
+  if (!trials.empty()) {
+    for (const e2e::Piece& piece : people.short_trials(round.person, node->now_ns())) {
+      SKERRY_TRY(node->ingest(piece));
+      SKERRY_TRY(labeller.label(*node, piece));
+    }
+    for (int i = 0; i < 2; ++i) node->step_learning();
+    const std::vector<learning::TrialStatus> now = node->node().learner().status().trials;
+    probation = !now.empty() ? now[0].why : node->serving() != parent ? "proven by more labels" : "refused on more labels";
+    ++tally.probations;
+    tally.proven += node->serving() != parent;
+  }
   const bool promoted = node->serving() != parent;
   SKERRY_ASSIGN(const double before, node->accuracy(clean, parent));
   SKERRY_ASSIGN(const double after, node->accuracy(clean));
@@ -89,6 +103,7 @@ Status play(const People& people, const Round& round, const std::filesystem::pat
   tally.worse += promoted && after < before;
   note(fmt::format("person {}, {:.0f} % of {} wrong{}: {:.2f} -> {:.2f} %{}; {}", round.person, 100 * round.share, to_string(round.mistakes),
                    round.after_honest ? " after an honest round" : "", before, after, promoted && after < before ? " WORSE" : "", decided));
+  if (!probation.empty()) note("  " + probation);
   return {};
 }
 
@@ -123,6 +138,7 @@ Result<std::vector<Figure>> learning_poison(Size size, const Places& places) {
   }
   note(fmt::format("{} of {} poisoned rounds promoted, {} of {} honest ones, which gained {:.2f} points on average", tally.promoted, tally.rounds,
                    tally.honest_promoted, tally.honest, tally.honest == 0 ? 0 : tally.honest_gain / tally.honest));
+  note(fmt::format("{} were on probation, {} of them proven", tally.probations, tally.proven));
   figures[0].value = tally.worse;
   figures[1].value = tally.honest_promoted;
   figures[1].target = tally.honest;

@@ -1,9 +1,12 @@
 #include "tests/bench/loop.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <memory>
 #include <thread>
 
+#include "tests/bench/learning_node.h"
 #include "tests/e2e/feed.h"
 #include "tests/e2e/schedule.h"
 #include "tests/e2e/support/gateway.h"
@@ -121,8 +124,8 @@ Result<std::vector<Figure>> swaps_under_load(Size size, const Places& places) {
 }
 
 Result<TrainingLoad> serve_while_training(Size size, const Places& places, double per_second) {
-  const int phases = size == Size::full ? 4 : 1;
-  const milliseconds phase(size == Size::full ? 8'000 : 1'500);
+  const int jobs = size == Size::full ? 8 : 1;
+  constexpr milliseconds kSlice{500}, kSettle{30};
   SKERRY_ASSIGN(Gateway gateway, serve_pump(places, places.work / "training", size == Size::full ? 60 : 20));
   const Feed& feed = gateway.feed;
   SKERRY_TRY(gateway.daemon->start());
@@ -160,18 +163,26 @@ Result<TrainingLoad> serve_while_training(Size size, const Places& places, doubl
   };
   Visitor visitor(gateway.daemon->url(), feed.model, feed.base_holdout, per_second);
   pause(1000);  // connections, caches, clock speeds
-  for (int i = 0; i < phases; ++i) {
+  // The worker is stopped and goes on in turn, so that both kinds of slices meet the same machine and whatever else runs on it.
+  auto slice = [&](pid_t worker, int signal, Visit& all) {
+    ::kill(worker, signal);
+    pause(kSettle.count());
     visitor.take();
-    pause(static_cast<uint64_t>(phase.count()));
-    add(quiet, visitor.take());
+    pause(kSlice.count());
+    add(all, visitor.take());
+  };
+  for (int i = 0; i < jobs; ++i) {
     SKERRY_TRY(train_now(*client, feed.model));
     SKERRY_ASSIGN(bool started, training(true, milliseconds(20'000)));
     if (!started) return fail(Code::unavailable, "the worker did not start: {}", view(*client).value().learning_why);
-    pause(300);  // it loads LibTorch
-    visitor.take();
-    SKERRY_ASSIGN(bool ended, training(false, phase));
-    add(busy, visitor.take());
-    if (!ended) SKERRY_TRY(training(false, milliseconds(120'000)));
+    pause(1000);  // it loads LibTorch
+    while (const auto worker = child_of(gateway.daemon->process().pid())) {
+      slice(worker->pid, SIGSTOP, quiet);
+      Visit training_slice;
+      slice(worker->pid, SIGCONT, training_slice);
+      if (child_of(gateway.daemon->process().pid())) add(busy, training_slice);  // it trained to the end of the slice
+    }
+    SKERRY_TRY(training(false, milliseconds(120'000)));
   }
   visitor.stop();
   if (!gateway.daemon->terminate()) return fail(Code::internal, "skerryd did not stop");

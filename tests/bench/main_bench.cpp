@@ -90,7 +90,8 @@ std::vector<Measurement> measurements_of(const std::string& area) {
   }
   if (area == "learning") {
     return {{"people", learning_people}, {"year", learning_year}, {"poison", learning_poison}, {"occupancy", learning_occupancy},
-            {"latency", learning_latency}, {"preempt", learning_preempt}, {"rounds", learning_rounds}};
+            {"latency", learning_latency}, {"preempt", learning_preempt}, {"rounds", learning_rounds},
+            {"kills", learning_kills}};
   }
   if (area == "storage") {
     return {{"chunk_sizes", chunk_sizes},         {"peer_sizes", peer_sizes},   {"sealed_sizes", sealed_sizes}, {"chunk_speed", chunk_speed},

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (bundle->batches.size() >= kBundleMessagesMax) std::abort();
   }
   if (auto receipt = unpack_receipt_unsigned(file); receipt.ok()) {
-    if (receipt->models.size() > kOffersMax) std::abort();
+    if (receipt->models.size() > kBundleOffersMax) std::abort();
     for (const auto& c : receipt->classes) {
       if (c.verified > c.watermark) std::abort();
     }

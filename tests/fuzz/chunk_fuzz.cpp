@@ -1,4 +1,4 @@
-// Any bytes as a chunk, and as the one column of a chunk whose checksums hold: decoded within the limits or refused. What is decoded
+// Any bytes as a chunk, and as the one column of a chunk whose checksums hold, or one derived from two sound ones: decoded within the limits or refused. What is decoded
 // comes back the same.
 #include <cstdint>
 #include <cstdlib>
@@ -59,5 +59,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   column.plain_bytes = 16 * data[3];
   column.bytes = bytes.substr(4);
   check(storage::test::forge_chunk(column));
+  check(storage::test::forge_derived(column.rows, column.bytes));
   return 0;
 }

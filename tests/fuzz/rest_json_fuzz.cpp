@@ -51,8 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(node::parse_infer(text, node::RawTensors::in_a_row(raw), specs), info, size);
     const size_t half = raw.size() / 2;
     check(node::parse_infer(text, node::RawTensors::in_frames({raw.substr(0, half), raw.substr(half)}), specs), info, size);
-    const auto address = node::parse_address(text);
-    SKERRY_CHECK(address.ok() || address.error().code == Code::invalid, "an address is there or refused");
+    std::optional<std::string> id;
+    check(node::parse_addressed(text, node::RawTensors::in_frames({raw}), [&](const node::Address&) -> Result<node::ModelSpecs> { return specs; }, id),
+          info, size);
     check(node::parse_raw_infer(body, {info, {inputs.front()}, outputs}), info, size);
   }
   auto object = node::parse_object(body);

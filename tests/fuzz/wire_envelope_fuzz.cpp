@@ -24,6 +24,8 @@ void all(const std::string& bytes) {
   round(bytes, sync::decode_batch_reply);
   round(bytes, sync::decode_range_ask);
   round(bytes, sync::decode_range_reply);
+  round(bytes, sync::decode_chunk_ask);
+  round(bytes, sync::decode_chunk_reply);
 }
 
 }  // namespace

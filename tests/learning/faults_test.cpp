@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "tests/learning/island.h"
+#include "tests/support/small_disk.h"
 
 using namespace skerry;
 using namespace skerry::learning;
@@ -110,4 +111,26 @@ TEST_CASE("learning: whatever dies or misbehaves, what serves is whole, and labe
     CHECK(island.learner->status().state == "waiting");
     CHECK_FALSE(hub.seen.empty());
   }
+}
+
+TEST_CASE("learning: a full disk under the jobs is named, left as it was, and trained on once there is room") {
+  Island island;
+  auto disk = skerry::test::SmallDisk::make(island.options.jobs, 20);
+  if (!disk) {
+    WARN("skipped: no right to mount a small file system");
+    return;
+  }
+  island.package(1);
+  island.start();
+  island.feed(40);  // 2000 windows: more than fit
+  island.label_all();
+  island.run(20);
+  CHECK(island.script.started == 0);
+  CHECK(island.learner->status().why.find("space") != std::string::npos);
+  CHECK(std::filesystem::is_empty(island.options.jobs));
+  CHECK(island.engine->serving("toy") == 1u);
+  REQUIRE(disk->resize(4096));
+  island.run(20);
+  CHECK(island.engine->serving("toy") == 2u);
+  island.stop();
 }

@@ -176,3 +176,79 @@ TEST_CASE("labels: asks about what the model is least sure of, not ten times the
   }
   CHECK(choose_next({}, 5).empty());
 }
+
+TEST_CASE("labels: what a trusted source said stays when others contradict it, and both are kept with their sources") {
+  Island island;
+  island.options.trusted_sources = "inspector, operator";
+  island.package(1);
+  island.start();
+  island.feed(8);
+  auto say = [&](const std::string& name, const std::string& source) {
+    LabelRequest request;
+    request.series = island.series.text();
+    request.range = {island.begin_ns, island.end_ns};
+    request.label = name;
+    request.source = source;
+    auto outcome = island.labels->apply(request);
+    REQUIRE(outcome.ok());
+    return *outcome;
+  };
+  auto all_say = [&](int32_t label) {
+    for (const storage::Example& e : *island.store->examples("toy", 10'000)) {
+      if (e.label != label) return false;
+    }
+    return true;
+  };
+  const uint32_t all = say("low", "button").predictions;
+  CHECK(say("middle", "another button").overruled == 0);  // equally trusted: the newer counts
+  CHECK(all_say(1));
+  CHECK(say("high", "operator").overruled == 0);
+  CHECK(all_say(2));
+  const auto score = island.store->live_score("toy", 1);
+  const auto logged = island.store->labels("toy", 100'000)->size();
+
+  const LabelOutcome refused = say("low", "button");
+  CHECK(refused.overruled == all);
+  CHECK(refused.examples == 0);
+  CHECK(all_say(2));
+  CHECK(island.store->live_score("toy", 1) == score);
+  CHECK(island.store->labels("toy", 100'000)->size() == logged + all);
+  CHECK(island.store->labels("toy", 1)->front().source == "button");
+
+  island.start();  // over a restart
+  CHECK(say("high", "button").overruled == 0);  // no conflict
+  CHECK(say("low", "button").overruled == all);
+  LabelRequest take_back;
+  take_back.series = island.series.text();
+  take_back.range = {island.begin_ns, island.end_ns};
+  take_back.source = "button";
+  auto kept = island.labels->withdraw(take_back);
+  REQUIRE(kept.ok());
+  CHECK(kept->predictions == 0);
+  CHECK(kept->overruled == all);
+  CHECK(island.store->live_score("toy", 1) == score);
+
+  CHECK(say("high", "inspector").overruled == 0);  // confirms: now the operator can't change it
+  CHECK(say("low", "operator").overruled == all);
+  take_back.source = "inspector";
+  CHECK(island.labels->withdraw(take_back)->predictions == all);
+  CHECK(say("low", "button").overruled == 0);
+  CHECK(all_say(0));
+}
+
+TEST_CASE("labels: trust goes by the order in the configuration, hardness by how far the answer was from the label") {
+  Options options;
+  CHECK(trust_of(options, "operator") == 0);
+  options.trusted_sources = "inspector, operator ,, button";
+  CHECK(trust_of(options, "inspector") == 3);
+  CHECK(trust_of(options, "operator") == 2);
+  CHECK(trust_of(options, "button") == 1);
+  CHECK(trust_of(options, "") == 0);
+  CHECK(hardness_of({9, 0, 0}, 1) == 255);
+  CHECK(hardness_of({9, 0, 0}, 0) == 0);
+  CHECK(hardness_of({1, 1, 0}, 0) == 254);
+  CHECK(hardness_of({2, 1, 0}, 0) < hardness_of({2, 1.5f, 0}, 0));
+  CHECK(hardness_of({NAN, NAN}, 0) == 0);
+  CHECK(hardness_of({3}, 0) == 0);
+  CHECK(hardness_of({}, 0) == 0);
+}

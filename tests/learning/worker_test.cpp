@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "learning/job.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temp_dir.h"
 
 using namespace skerry;
@@ -244,4 +245,25 @@ TEST_CASE("skerry-worker: the artefact of a job is a plan; compile makes one fro
   REQUIRE(write_file_atomic(dir / "odd.f32", std::string(10, 'x')).ok());
   CHECK(compile(base.file("model.pt").string() + " --shape 3,32 --calibration " + (dir / "odd.f32").string()) == 2);
   CHECK_FALSE(fs::exists(plan));
+}
+
+TEST_CASE("worker: a disk that fills up under a job ends it with its exit code, and the job is done once there is room") {
+  TempDir dir;
+  auto disk = skerry::test::SmallDisk::make(dir / "disk", 8192);
+  if (!disk) {
+    WARN("skipped: no right to mount a small file system");
+    return;
+  }
+  const fs::path job = dir / "disk" / "job";
+  const ExampleSet train = windows(120, 1, false), holdout = windows(30, 2, false);
+  REQUIRE(write_job(job, fit_spec(), train, holdout, {kChannels, kRows, {}}, std::nullopt).ok());
+  uintmax_t used = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(dir / "disk")) used += entry.is_regular_file() ? (entry.file_size() + 4095) / 4096 * 4 : 4;
+  REQUIRE(disk->resize(used + 16));
+  CHECK(wait_for(start_worker("run", job)) == 5);
+  CHECK_FALSE(fs::exists(job / "result"));
+  CHECK(read_job(job).ok());
+  REQUIRE(disk->resize(8192));
+  CHECK(wait_for(start_worker("run", job)) == 0);
+  CHECK(fs::exists(job / "result"));
 }

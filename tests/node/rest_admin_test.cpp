@@ -43,6 +43,8 @@ TEST_CASE("REST: what can't be done to a model is refused and the serving versio
   CHECK_THAT(f.refusal(f.post("/v1/models/none/versions/1/promote", ""), 404), Contains("none"));
   CHECK_THAT(f.refusal(f.post("/v1/models/toy/versions/1/promote", "nonsense"), 400), Contains("JSON"));
   CHECK(f.post("/v1/models/toy/rollback", "").status == 404);
+  CHECK_THAT(f.refusal(f.post("/v1/models/toy/versions/1/retrain", ""), 404), Contains("nothing to repeat"));
+  CHECK_THAT(f.refusal(f.post("/v1/models/toy/versions/99/retrain", ""), 404), Contains("99"));
   CHECK_THAT(f.refusal(f.post("/v1/models/none/rollback", ""), 404), Contains("none"));
   CHECK_THAT(f.refusal(f.post("/v1/models/none/train", ""), 404), Contains("none"));
   CHECK_THAT(f.refusal(f.post("/v1/models/import", "{}"), 400), Contains("path"));

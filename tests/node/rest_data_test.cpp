@@ -197,6 +197,7 @@ TEST_CASE("REST: a label can be taken back, and the node says what to label next
   CHECK(taken_back["versions"].empty());
   CHECK(f.get_json("/v1/predictions/" + first["prediction"].dump())["label"].is_null());
   CHECK(f.json(f.post("/v1/labels/withdraw", json{{"prediction", first["prediction"]}}.dump()))["predictions"] == 0);
+  CHECK(taken_back["overruled"] == 0);
   CHECK(f.get_json("/v1/models/toy")["versions"][0]["live"]["labelled"] == 0);
 
   auto refused = [&](const std::string& body, int status = 400) { return f.refusal(f.post("/v1/labels/withdraw", body), status); };

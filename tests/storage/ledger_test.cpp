@@ -1,6 +1,8 @@
 // Predictions, labels, scores, examples and model versions in the store.
 #include <catch2/catch.hpp>
 
+#include "storage/fsck.h"
+#include "storage/internal/database.h"
 #include "storage/store.h"
 #include "tests/storage/machine.h"
 #include "tests/storage/make.h"
@@ -29,7 +31,7 @@ struct Fixture : Machine {
     effect.labels[0].source = "operator";
     return store->commit(effect);
   }
-  ExampleId example(int64_t from, int32_t label, float value, ExampleRole role = ExampleRole::train) {
+  ExampleId example(int64_t from, int32_t label, float value, ExampleRole role = ExampleRole::train, uint8_t hardness = 0) {
     Example e;
     e.model = "har";
     e.series = "imu";
@@ -38,11 +40,28 @@ struct Fixture : Machine {
     e.channels = 2;
     e.label = label;
     e.role = role;
+    e.hardness = hardness;
     Effect effect;
     effect.examples.push_back(e);
     auto receipt = store->commit(effect);
     REQUIRE(receipt.ok());
     return receipt->examples.at(0);
+  }
+  Result<Receipt> withdraw(int64_t from) { return label(predict("har", 1, "imu", from, 0), kWithdrawn); }
+  // Cuts rows of an example short, as a store would never write them.
+  void damage(const std::vector<std::string>& keys) {
+    store.reset();
+    {
+      auto db = storage::internal::Database::open(options);
+      REQUIRE(db.ok());
+      for (const std::string& key : keys) {
+        auto row = (*db)->get(storage::internal::kExamples, key);
+        REQUIRE(row.ok());
+        row->resize(row->size() / 2);
+        REQUIRE((**db)->Put({}, (*db)->family(storage::internal::kExamples), key, *row).ok());
+      }
+    }
+    start();
   }
   std::vector<float> kept() const {
     auto examples = store->examples("har", 1000);
@@ -208,6 +227,139 @@ TEST_CASE("ledger: above its quota the oldest example of that class and role goe
   REQUIRE(f.store->commit(many).ok());
   CHECK(f.store->example_counts("har", ExampleId::none).value().all() == 9);
   CHECK(f.kept().back() == 59.f);
+}
+
+TEST_CASE("ledger: a withdrawn example whose row is damaged leaves its own class, not the one that the damage names") {
+  Fixture f;
+  f.options.examples_per_class_max = 2;
+  f.start();
+  f.example(10, 0, 10.f);
+  f.example(20, 0, 20.f);
+  const ExampleId damaged = f.example(30, 1, 30.f);
+  f.example(40, 1, 40.f);
+  f.damage({storage::internal::key::example_of_model("har", damaged)});  // half of it reads as class 0
+  REQUIRE(f.withdraw(30).ok());
+  CHECK(f.kept() == std::vector<float>{10.f, 20.f, 40.f});
+  f.example(50, 1, 50.f);
+  CHECK(f.kept() == std::vector<float>{10.f, 20.f, 40.f, 50.f});  // class 1 had room for it
+  f.example(60, 0, 60.f);
+  CHECK(f.kept() == std::vector<float>{20.f, 40.f, 50.f, 60.f});  // class 0 had none
+}
+
+TEST_CASE("ledger: an example whose rows are all damaged is not withdrawn from any class, and says how to mend it") {
+  Fixture f;
+  f.options.examples_per_class_max = 2;
+  f.start();
+  f.example(10, 0, 10.f);
+  f.example(20, 0, 20.f);
+  const ExampleId damaged = f.example(30, 1, 30.f);
+  f.damage({storage::internal::key::example_of_model("har", damaged), storage::internal::key::example(damaged)});
+  const auto refused = f.withdraw(30);
+  REQUIRE(!refused.ok());
+  CHECK(refused.error().code == Code::corrupt);
+  CHECK(refused.error().message.find("fsck --repair") != std::string::npos);
+  f.example(60, 0, 60.f);
+  CHECK(f.kept() == std::vector<float>{20.f, 60.f});
+  f.store.reset();
+  REQUIRE(fsck(f.options, {.repair = true}).ok());
+  f.start();
+  CHECK(f.withdraw(30).ok());
+}
+
+TEST_CASE("ledger: of training examples the easy ones go first, the hard ones not never, and held-out ones by age alone") {
+  Fixture f;
+  f.options.examples_per_class_max = 8;
+  f.start();
+  for (int i = 0; i < 4; ++i) f.example(i, 1, static_cast<float>(i), ExampleRole::train, 200);
+  for (int i = 4; i < 40; ++i) f.example(i, 1, static_cast<float>(i), ExampleRole::train, 1);
+  f.start();
+  std::vector<float> kept = f.kept();
+  REQUIRE(kept.size() == 8);
+  CHECK(kept.back() == 39.f);
+  const auto hard = std::count_if(kept.begin(), kept.end(), [](float value) { return value < 4; });
+  CHECK(hard == 0);  // every fourth that came took the oldest
+  for (int i = 100; i < 108; ++i) f.example(i, 1, static_cast<float>(i), ExampleRole::train, i % 2 ? 200 : 1);
+  kept = f.kept();
+  CHECK(std::count_if(kept.begin(), kept.end(), [](float value) { return value > 99 && static_cast<int>(value) % 2 == 1; }) >= 3);
+
+  for (int i = 0; i < 20; ++i) f.example(1000 + i, 2, static_cast<float>(1000 + i), ExampleRole::holdout, i < 5 ? 200 : 1);
+  kept = f.kept();
+  CHECK(std::vector<float>(kept.end() - 8, kept.end()) == std::vector<float>{1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019});
+  auto examples = f.store->examples("har", 1);
+  CHECK(examples->front().hardness == 1);
+}
+
+TEST_CASE("ledger: when the examples of a model need more bytes than they may, the largest class gives way") {
+  Fixture f;
+  f.options.examples_bytes_max = 64 << 10;
+  f.start();
+  Example e;
+  e.series = "imu";
+  e.channels = 1;
+  e.data.assign(250, 0.f);  // about 1 kB
+  auto add = [&](const std::string& model, int64_t from, int32_t label, ExampleRole role) {
+    e.model = model;
+    e.window = {from, from + 10};
+    e.label = label;
+    e.role = role;
+    Effect effect;
+    effect.examples.push_back(e);
+    REQUIRE(f.store->commit(effect).ok());
+  };
+  auto of_class = [&](const std::string& model, int32_t label) {
+    const auto examples = f.store->examples(model, 1000).value();
+    return std::count_if(examples.begin(), examples.end(), [&](const Example& one) { return one.label == label; });
+  };
+  for (int i = 0; i < 10; ++i) add("har", i, 0, ExampleRole::train);
+  for (int i = 10; i < 15; ++i) add("har", i, 1, ExampleRole::holdout);
+  for (int i = 15; i < 200; ++i) add("har", i, 2, ExampleRole::train);
+  for (int i = 0; i < 20; ++i) add("pump", i, 0, ExampleRole::train);  // another model's quota
+  const auto all = f.store->example_counts("har", ExampleId::none)->all();
+  CHECK(all >= 55);
+  CHECK(all <= 64);
+  CHECK(of_class("har", 0) == 10);
+  CHECK(of_class("har", 1) == 5);
+  CHECK(of_class("har", 2) == static_cast<long>(all) - 15);
+  CHECK(of_class("pump", 0) == 20);
+  f.options.examples_bytes_max = 20 << 10;  // less than there is: the next label makes room
+  f.start();
+  add("har", 500, 1, ExampleRole::train);
+  CHECK(f.store->example_counts("har", ExampleId::none)->all() <= 20);
+  CHECK(of_class("har", 1) >= 5);
+  CHECK(f.store->examples("har", 1)->front().window.from_ns == 500);
+}
+
+TEST_CASE("ledger: a label of less trust is kept and changes nothing") {
+  Fixture f;
+  const PredictionId id = f.predict("har", 2, "imu", 1000, 1);
+  auto say = [&](int32_t value, uint8_t trust) {
+    Effect effect;
+    effect.labels.push_back({});
+    effect.labels[0].prediction = id;
+    effect.labels[0].value = value;
+    effect.labels[0].trust = trust;
+    REQUIRE(f.store->commit(effect).ok());
+  };
+  say(1, 2);
+  CHECK(f.store->live_score("har", 2) == score(1, 1, 1));
+  say(0, 1);
+  f.start();
+  CHECK(f.store->prediction(id)->label == 1);
+  CHECK(f.store->prediction(id)->label_trust == 2);
+  CHECK(f.store->live_score("har", 2) == score(1, 1, 1));
+  CHECK(f.store->labels("har", 10)->size() == 2);
+  CHECK(f.store->labels("har", 1)->front().trust == 1);
+  say(-2, 1);  // nor can it be withdrawn
+  CHECK(f.store->prediction(id)->label == 1);
+  say(1, 3);
+  CHECK(f.store->prediction(id)->label_trust == 3);
+  say(0, 2);
+  CHECK(f.store->prediction(id)->label == 1);
+  say(-2, 3);
+  CHECK(f.store->prediction(id)->label == -1);
+  CHECK(f.store->live_score("har", 2) == score(1, 0, 0));
+  say(0, 0);
+  CHECK(f.store->live_score("har", 2) == score(1, 1, 0));
 }
 
 TEST_CASE("ledger: versions are replaced by model and number, and listed in order") {

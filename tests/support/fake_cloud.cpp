@@ -1,5 +1,6 @@
 #include "tests/support/fake_cloud.h"
 
+#include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
@@ -197,6 +198,30 @@ void FakeCloud::restore() {
   open();
 }
 
+void FakeCloud::damage_row(uint64_t seq) {
+  receiver_.reset();
+  rocksdb::Options options;
+  options.env = memory_.get();
+  rocksdb::DB* opened = nullptr;
+  must(rocksdb::DB::Open(options, kDisk, &opened));
+  std::unique_ptr<rocksdb::DB> db(opened);
+  std::string suffix;
+  for (int shift = 56; shift >= 0; shift -= 8) suffix += static_cast<char>(seq >> shift);
+  std::unique_ptr<rocksdb::Iterator> it(db->NewIterator({}));
+  int rows = 0;
+  for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
+    if (!it->key().ends_with(suffix)) continue;
+    std::string row = it->value().ToString();
+    row[row.size() / 2] ^= 4;
+    must(db->Put({}, it->key(), row));
+    ++rows;
+  }
+  if (rows != 1) throw std::logic_error("not one row of this entry");
+  it.reset();
+  db.reset();
+  open();
+}
+
 void FakeCloud::wipe() {
   receiver_.reset();
   memory_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
@@ -243,6 +268,7 @@ Result<std::string> FakeCloud::answer(const std::string& bytes, Request& request
   std::string message = bytes;
   if (take(corrupt_request_)) message[random_.below(message.size())] ^= static_cast<char>(1 << random_.below(8));
   request.arrived = true;
+  if (lie_ == Lie::acknowledges_what_it_lacks && !request.hello) return sync::encode(sync::BatchReply{sync::BatchOutcome::applied, request.last, "", {}});
   if (take(duplicate_)) (void)serve(message, request);
   auto reply = serve(message, request);
   if (take(lose_ack_)) return silence;
@@ -294,6 +320,10 @@ std::string FakeCloud::told(bool hello, std::string reply) const {
     case Lie::acknowledges_the_future: answer = {BatchOutcome::applied, answer.watermark + 1'000'000, ""}; break;
     case Lie::always_gap: answer = {BatchOutcome::gap, 0, ""}; break;
     case Lie::refuses: answer = {BatchOutcome::refused, answer.watermark, "not today"}; break;
+    case Lie::acknowledges_what_it_lacks: break;  // said in answer()
+    case Lie::holds_more:
+      for (auto& w : greeting.watermarks) w = {w.outbox_class, w.seq + 7, {}};
+      break;
     case Lie::holds_everything:
       for (auto& w : greeting.watermarks) w = {w.outbox_class, 1'000'000'000, {}};  // a hub that knows of no chains
       break;
@@ -309,11 +339,14 @@ std::vector<FakeCloud::Request> FakeCloud::batches() const {
 
 std::set<std::string> FakeCloud::received_once() const {
   std::set<std::string> all;
+  std::map<std::string, std::string> where;
   for (const hub::NodeInfo& node : must(receiver_->nodes())) {
     for (storage::OutboxClass c : storage::kOutboxClasses) {
-      const Status status = receiver_->entries(node.node, c, [&](uint64_t, const storage::OutboxItem& item) {
+      const Status status = receiver_->entries(node.node, c, [&](uint64_t epoch, const storage::OutboxItem& item) {
+        const std::string here = fmt::format("{} {} of epoch {}, queued at {}", storage::to_string(c), item.seq, epoch, item.queued_ns);
         for (std::string& id : identities(item)) {
-          if (!all.insert(id).second) throw std::logic_error("the hub holds '" + id + "' twice");
+          if (!all.insert(id).second) throw std::logic_error("the hub holds '" + id + "' twice: " + where[id] + ", and " + here);
+          where[id] = here;
         }
         return true;
       });

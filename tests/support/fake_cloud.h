@@ -57,7 +57,8 @@ class FakeCloud {
   size_t most_on_the_way() const { return most_on_the_way_; }
 
   // --- a hub that does not keep to the protocol
-  enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything };
+  enum class Lie { none, garbage, older_watermark, acknowledges_the_future, always_gap, refuses, server_error, holds_everything,
+                   holds_more, acknowledges_what_it_lacks };
   void lie(Lie lie) { lie_ = lie; }
   void poison(const std::string& subject) { poison_ = subject; }  // refuses every batch with an entry of this subject
 
@@ -67,6 +68,7 @@ class FakeCloud {
   void save();                                 // keeps a copy of its disk...
   void restore();                              // ...and goes back to it: what came since is lost
   void wipe();                                 // a new, empty disk
+  void damage_row(uint64_t seq);               // one bit of the row of this entry, of a hub in memory; not noticed before it is read
 
   struct Request {
     bool hello = false;

@@ -55,10 +55,12 @@ class FaultFs::Impl final : public rocksdb::FileSystemWrapper {
   void folder_synced(const std::string& folder);
   void count_read(size_t bytes);
 
+  void lose_power();
   void drop_unsynced();
 
   struct File {
     uint64_t size = 0, synced = 0;
+    uint64_t room = 0;  // when the power went: the size it had been given ahead of what was written to it, if any
     bool entry_synced = false;
     bool broken = false;  // a sync failed: what is not on the disk now never gets there
   };
@@ -329,6 +331,16 @@ void FaultFs::Impl::count_read(size_t bytes) {
   counts.read_bytes += bytes;
 }
 
+void FaultFs::Impl::lose_power() {
+  std::lock_guard lock(mutex);
+  powered = false;
+  for (auto& [path, file] : files) {
+    std::error_code unknown;
+    const uint64_t size = std::filesystem::file_size(path, unknown);
+    if (!unknown && size > file.size) file.room = size;
+  }
+}
+
 void FaultFs::Impl::drop_unsynced() {
   std::lock_guard lock(mutex);
   for (auto& [path, file] : files) {
@@ -337,6 +349,7 @@ void FaultFs::Impl::drop_unsynced() {
       std::filesystem::remove(path, ignored);
     } else if (std::filesystem::exists(path, ignored)) {
       std::filesystem::resize_file(path, file.synced, ignored);
+      if (file.synced > 0 && file.room > file.synced) std::filesystem::resize_file(path, file.room, ignored);
     }
   }
   files.clear();  // what is left is on the disk
@@ -346,10 +359,7 @@ FaultFs::FaultFs() : impl_(std::make_shared<Impl>()) {}
 FaultFs::~FaultFs() = default;
 std::shared_ptr<rocksdb::FileSystem> FaultFs::file_system() const { return impl_; }
 
-void FaultFs::cut_power() {
-  std::lock_guard lock(impl_->mutex);
-  impl_->powered = false;
-}
+void FaultFs::cut_power() { impl_->lose_power(); }
 
 void FaultFs::restore_power() {
   impl_->drop_unsynced();

@@ -1,6 +1,7 @@
 // A file system for RocksDB that fails on demand: power cuts, lost syncs, a full disk. It works over the real one, so a
 // store that was closed can be looked at with ordinary means. The model: bytes are on the disk once their file was
-// synced, a new file once its folder was synced; renames and deletions are at once. After a failed sync the bytes in
+// synced, a new file once its folder was synced; renames and deletions are at once. A file that was given its size before it was
+// written to keeps it, with zeros where nothing was synced. After a failed sync the bytes in
 // question never reach the disk, whatever later syncs answer: so do kernels. Threads: any.
 #pragma once
 

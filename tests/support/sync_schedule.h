@@ -13,7 +13,8 @@ namespace skerry::test {
 struct ScheduleOutcome {
   std::string wrong;          // empty: all is as it must be
   uint64_t acknowledged = 0, at_hub = 0, dropped = 0;  // records and events
-  uint32_t reordered = 0, power_cuts = 0, kills = 0, images = 0, jumps = 0, most_on_the_way = 0;
+  uint64_t lost = 0;          // entries that a hub which lied is known to lack
+  uint32_t reordered = 0, power_cuts = 0, kills = 0, images = 0, lies = 0, jumps = 0, most_on_the_way = 0;
 };
 
 ScheduleOutcome run_sync_schedule(uint64_t seed, const std::filesystem::path& scratch);

@@ -166,3 +166,90 @@ TEST_CASE("again: another history is noticed although what lies before it expire
   CHECK(w.node.syncer->status().epochs_begun == 1);
   CHECK(w.hub_has_all());
 }
+
+TEST_CASE("again: one damaged row at the hub is found, asked for and mended, and nothing else goes") {
+  World w;
+  w.records(8);
+  REQUIRE(w.node.run_until_quiet());
+  const uint64_t records = w.at_hub().records, duplicates = w.at_hub().duplicates;
+  w.cloud.damage_row(3);
+  CHECK_FALSE(w.hub_has_all());
+  const size_t before = w.cloud.batches().size();
+  w.node.run_for(1min);
+  CHECK(w.hub_has_all());
+  const auto batches = w.cloud.batches();
+  REQUIRE(batches.size() == before + 1);
+  CHECK(batches.back().first == 3);
+  CHECK(batches.back().last == 3);
+  CHECK(w.at_hub().records == records);
+  CHECK(w.at_hub().duplicates == duplicates);
+  CHECK(w.at_hub().lost == 0);
+  w.records(2);
+  REQUIRE(w.node.run_until_quiet());
+  CHECK(w.hub_has_all());
+}
+
+TEST_CASE("again: a damaged row whose answer is lost on the way is asked for until it is whole") {
+  World w;
+  w.records(8);
+  REQUIRE(w.node.run_until_quiet());
+  w.cloud.damage_row(2);
+  w.cloud.damage_row(3);
+  w.cloud.damage_row(7);
+  w.node.run_for(11s);
+  w.cloud.lose_next_request(2);
+  w.node.run_for(2min);
+  CHECK(w.hub_has_all());
+}
+
+TEST_CASE("again: a damaged row that the node no longer has is not asked for, and stops nothing") {
+  World w;
+  w.node.acked_grace = 0s;
+  w.node.restart();
+  w.records(8);
+  REQUIRE(w.node.run_until_quiet());
+  w.node.trim();
+  w.cloud.damage_row(3);
+  const size_t before = w.cloud.batches().size();
+  w.node.run_for(1min);
+  CHECK(w.cloud.batches().size() == before);
+  w.records(2);
+  REQUIRE(w.node.run_until_quiet());
+  CHECK(w.node.syncer->status().lost_at_hub == 0);
+}
+
+TEST_CASE("again: what a hub acknowledged and did not take goes again when the epoch ends before anybody asked") {
+  World w;
+  w.records(3);
+  REQUIRE(w.node.run_until_quiet());
+  w.cloud.lie(FakeCloud::Lie::acknowledges_what_it_lacks);
+  w.records(2);
+  REQUIRE(w.node.run_until_quiet());
+  const uint64_t epoch = w.node.store->identity().epoch;
+  w.node.stop();
+  w.cloud.lie(FakeCloud::Lie::none);
+  // A history that this disk has not: an alarm of it is at the hub.
+  sync::Batch other{"pump-1", epoch, OutboxClass::alarm, {}};
+  other.entries.push_back({.seq = 1, .kind = storage::EntryKind::model_event, .subject = "of before", .payload = "x", .records = 1, .queued_ns = 1});
+  REQUIRE(w.cloud.receiver().apply(other).ok());
+  w.node.start();
+  w.node.run_for(1min);
+  CHECK(w.node.syncer->status().epochs_begun == 1);
+  w.node.committed.insert("model_event of before");
+  CHECK(w.hub_has_all());
+}
+
+TEST_CASE("again: a batch of an epoch that the node has ended is not taken any more") {
+  World w;
+  w.records(3);
+  REQUIRE(w.node.run_until_quiet());
+  const uint64_t epoch = w.node.store->identity().epoch;
+  REQUIRE(w.cloud.receiver().range({.node = "pump-1", .epoch = epoch, .ends_epoch = true}).ok());
+  auto late = w.cloud.receiver().apply({"pump-1", epoch, OutboxClass::telemetry, {item(4)}});
+  REQUIRE(late.ok());
+  CHECK(late->outcome == BatchOutcome::unknown_epoch);
+  w.records(2);  // the node is told, and begins another
+  REQUIRE(w.node.run_until_quiet());
+  CHECK(w.node.syncer->status().epochs_begun == 1);
+  CHECK(w.hub_has_all());
+}

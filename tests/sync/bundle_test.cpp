@@ -212,6 +212,27 @@ TEST_CASE("bundle: an old disk image that queued other entries since is fenced b
   CHECK(island.cloud.received_once() == island.node.committed);
 }
 
+TEST_CASE("bundle: of an epoch that has ended at the hub only what it holds counts, the rest goes under a new one") {
+  Island island;
+  island.node.ingest(100);
+  (void)island.brought(island.bundle());  // its receipt is lost
+  island.node.ingest(100, "imu{device=b}");
+  const std::string late = island.bundle();
+  const storage::Identity identity = island.node.store->identity();
+  REQUIRE(island.cloud.receiver().range({.node = identity.node, .epoch = identity.epoch, .ends_epoch = true}).ok());
+  const Receipt receipt = island.brought(late);
+  CHECK_FALSE(receipt.classes.at(0).problem.empty());
+  const ReceiptTaken taken = island.take(receipt);
+  CHECK(taken.epoch_begins);
+  CHECK_FALSE(taken.acknowledged.empty());
+  for (int i = 0; i < 3; ++i) island.clock.advance(island.node.syncer->step());
+  CHECK(island.node.store->identity().epoch != identity.epoch);
+  (void)island.take(island.brought(island.bundle()));
+  (void)island.brought(late);
+  CHECK(island.node.waiting() == 0);
+  CHECK(island.cloud.received_once() == island.node.committed);
+}
+
 TEST_CASE("bundle: a hub without keys says which options it needs; one that was restarted takes the same file") {
   Island island;
   island.node.ingest(50);

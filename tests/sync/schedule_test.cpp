@@ -1,6 +1,8 @@
 // Seeded schedules of everything that goes wrong between a node and its hub. `./bench sync` runs 10,000 of them.
 #include <catch2/catch.hpp>
 
+#include <cstdlib>
+
 #include "base/log.h"
 #include "tests/support/sync_schedule.h"
 
@@ -27,6 +29,13 @@ void play(uint64_t first) {
 }
 
 }  // namespace
+
+// SKERRY_SEED=79 sync_unit_test "[replay]": one schedule of the bench, with its log.
+TEST_CASE("sync: replays one schedule", "[.][replay]") {
+  const char* seed = std::getenv("SKERRY_SEED");
+  REQUIRE(seed != nullptr);
+  CHECK(test::run_sync_schedule(std::strtoull(seed, nullptr, 10), test::schedule_scratch()).wrong == "");
+}
 
 TEST_CASE("sync: over seeded schedules of failures the hub holds exactly what the node acknowledged, seeds from 1") { play(1); }
 TEST_CASE("sync: over seeded schedules of failures the hub holds exactly what the node acknowledged, seeds from 26") { play(26); }

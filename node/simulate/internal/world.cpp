@@ -1,8 +1,10 @@
 #include "node/simulate/internal/world.h"
 
 #include <rocksdb/file_system.h>
+#include <rocksdb/perf_level.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 namespace skerry::simulate::internal {
@@ -10,16 +12,33 @@ namespace {
 
 rocksdb::IOStatus no_space() { return rocksdb::IOStatus::NoSpace("the scenario's disk is full"); }
 
+constexpr size_t kPieceBytes = 64 << 10;  // goes to the host at once: no power is cut here, and nobody reads a file that is being written
+
 class DiskFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   DiskFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, std::shared_ptr<bool> full)
       : rocksdb::FSWritableFileOwnerWrapper(std::move(file)), full_(std::move(full)) {}
+  ~DiskFile() override { pass_on({}, nullptr).PermitUncheckedError(); }
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) override {
-    return *full_ ? no_space() : rocksdb::FSWritableFileOwnerWrapper::Append(data, options, context);
+    if (*full_) return no_space();
+    held_.append(data.data(), data.size());
+    return held_.size() < kPieceBytes ? rocksdb::IOStatus::OK() : pass_on(options, context);
   }
-  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options, const rocksdb::DataVerificationInfo& info,
+  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options, const rocksdb::DataVerificationInfo&,
                            rocksdb::IODebugContext* context) override {
-    return *full_ ? no_space() : rocksdb::FSWritableFileOwnerWrapper::Append(data, options, info, context);
+    return Append(data, options, context);
+  }
+  rocksdb::IOStatus Truncate(uint64_t size, const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) override {
+    auto status = pass_on(options, context);
+    return status.ok() ? rocksdb::FSWritableFileOwnerWrapper::Truncate(size, options, context) : status;
+  }
+  rocksdb::IOStatus Close(const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) override {
+    auto status = pass_on(options, context);
+    auto closed = rocksdb::FSWritableFileOwnerWrapper::Close(options, context);
+    return status.ok() ? closed : status;
+  }
+  uint64_t GetFileSize(const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) override {
+    return rocksdb::FSWritableFileOwnerWrapper::GetFileSize(options, context) + held_.size();
   }
   rocksdb::IOStatus Sync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
   rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override { return {}; }
@@ -27,7 +46,15 @@ class DiskFile final : public rocksdb::FSWritableFileOwnerWrapper {
   bool IsSyncThreadSafe() const override { return true; }
 
  private:
+  rocksdb::IOStatus pass_on(const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) {
+    if (held_.empty()) return {};
+    auto status = rocksdb::FSWritableFileOwnerWrapper::Append(held_, options, context);
+    held_.clear();
+    return status;
+  }
+
   std::shared_ptr<bool> full_;
+  std::string held_;
 };
 
 class NoDirectorySync final : public rocksdb::FSDirectory {
@@ -59,7 +86,7 @@ class DiskFileSystem final : public rocksdb::FileSystemWrapper {
 constexpr Duration kConnectTimeout = std::chrono::seconds(3);
 constexpr Duration kHubTime = std::chrono::milliseconds(2);
 
-Duration seconds(double s) { return Duration(static_cast<int64_t>(s * 1e9)); }
+TcpPath path_of(const LinkShape& link) { return {link.rate, link.rtt, link.packet_loss}; }
 
 }  // namespace
 
@@ -67,12 +94,20 @@ Disk::Disk() : full_(std::make_shared<bool>(false)), file_system_(std::make_shar
 
 class Cloud::Link final : public sync::Uplink {
  public:
-  Link(Cloud& cloud, const sync::Options& options) : cloud_(cloud), options_(options) {}
+  Link(Cloud& cloud, const sync::Options& options)
+      : cloud_(cloud), options_(options), lanes_{TcpConnection(cloud.random_()), TcpConnection(cloud.random_())}, questions_(cloud.random_()) {}
   Result<sync::HelloReply> hello(const sync::Hello& message) override {
-    return cloud_.exchange<sync::HelloReply>(options_, bearer_, sync::encode(message), traffic_, [&] { return cloud_.receiver_->hello(message); });
+    if (sync::has_waiting(message) && cloud_.is_up(bearer_)) {
+      lanes_[static_cast<size_t>(sync::Lane::bulk)].open(cloud_.clock_.steady(), path_of(cloud_.weather_.link));
+    }
+    return cloud_.exchange<sync::HelloReply>(options_, bearer_, sync::encode(message), traffic_, questions_, [&] { return cloud_.receiver_->hello(message); });
   }
-  // A line in which bytes queue: what becomes of the batch is settled now, and happens when its time comes.
-  uint64_t begin(uint64_t ticket, sync::Batch message, sync::Lane) override {
+  Result<sync::RangeReply> range(const sync::RangeAsk& message) override {
+    return cloud_.exchange<sync::RangeReply>(options_, bearer_, sync::encode(message), traffic_, questions_, [&] { return cloud_.receiver_->range(message); });
+  }
+  // A connection for each lane: what becomes of the batch is settled now, and happens when its time comes. What one lane takes of the line the other
+  // does not miss: alarms are small.
+  uint64_t begin(uint64_t ticket, sync::Batch message, sync::Lane lane) override {
     ++cloud_.exchanges_;
     const SteadyTime now = cloud_.clock_.steady(), end = now + options_.request_timeout;
     const uint64_t bytes = sync::encode(message).size();
@@ -80,9 +115,9 @@ class Cloud::Link final : public sync::Uplink {
     const Weather& w = cloud_.weather_;
     if (cloud_.is_up(bearer_)) {
       f.sent = true;
-      line_free_ = std::max(line_free_, now) + seconds(static_cast<double>(sync::wire_bytes(bytes)) / static_cast<double>(w.link.rate));
       const bool lost = w.link.loss > 0 && cloud_.random_.chance(w.link.loss);
-      const SteadyTime arrives = line_free_ + w.link.rtt / 2, answers = arrives + kHubTime + w.hub_delay + w.link.rtt / 2;
+      const SteadyTime arrives = lanes_[static_cast<size_t>(lane)].send(now, sync::wire_bytes(bytes), path_of(w.link));
+      const SteadyTime answers = arrives + kHubTime + w.hub_delay + w.link.rtt / 2;
       if (arrives < end && (!lost || cloud_.random_.chance(0.5))) f.arrives = arrives;
       f.unheard = lost || answers > end;
       f.answers = f.unheard ? end : answers;
@@ -115,11 +150,15 @@ class Cloud::Link final : public sync::Uplink {
       traffic_.sent += f.sent ? f.bytes : 0;
     }
     flying_.clear();
-    line_free_ = {};
+    for (TcpConnection& lane : lanes_) lane.close();
     return all;
   }
   sync::Traffic traffic() const override { return traffic_; }
   void use(const sync::Route& route) override { bearer_ = route.bearer; }
+  void link_changed() override {
+    for (TcpConnection& lane : lanes_) lane.close();
+    questions_.close();
+  }
 
  private:
   struct Flying {
@@ -157,13 +196,15 @@ class Cloud::Link final : public sync::Uplink {
 
   Cloud& cloud_;
   std::vector<Flying> flying_;
-  SteadyTime line_free_{};              // of what was sent before
   const sync::Options options_;
+  std::array<TcpConnection, 2> lanes_;
+  TcpConnection questions_;             // HELLO and the like go over a connection of their own
   std::string bearer_ = "default";
   sync::Traffic traffic_;
 };
 
 Status Cloud::start() {
+  rocksdb::SetPerfLevel(rocksdb::kDisable);  // of this thread: counters that nobody reads
   SKERRY_ASSIGN(receiver_, hub::Receiver::open({.path = "/hub", .name = "simulated", .in_memory = true}, clock_));
   return {};
 }
@@ -172,23 +213,27 @@ std::unique_ptr<sync::Uplink> Cloud::uplink(const sync::Options& options) { retu
 
 // The bytes on their way there and back: how long they take, and whether they arrive.
 template <typename Reply, typename Serve>
-Result<Reply> Cloud::exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic, Serve serve) {
+Result<Reply> Cloud::exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic,
+                              TcpConnection& connection, Serve serve) {
   ++exchanges_;
   if (!is_up(bearer)) {
+    connection.close();
     clock_.advance(std::min(kConnectTimeout, options.request_timeout));
     return fail(Code::unavailable, "no answer from the hub: the link is down");
   }
-  const double upload = static_cast<double>(sync::wire_bytes(bytes.size())) / static_cast<double>(weather_.link.rate);
-  const Duration whole = weather_.link.rtt + seconds(upload) + kHubTime + weather_.hub_delay;
+  const Duration there = connection.send(clock_.steady(), sync::wire_bytes(bytes.size()), path_of(weather_.link)) - clock_.steady();
+  const Duration whole = there + kHubTime + weather_.hub_delay + weather_.link.rtt / 2;
   traffic.sent += bytes.size();
   if (weather_.link.loss > 0 && random_.chance(weather_.link.loss)) {
+    connection.close();
     clock_.advance(options.request_timeout);
     if (random_.chance(0.5)) (void)serve();
     return fail(Code::unavailable, "no answer from the hub within {}s", std::chrono::duration_cast<std::chrono::seconds>(options.request_timeout).count());
   }
   if (whole > options.request_timeout) {
+    connection.close();
     clock_.advance(options.request_timeout);
-    if (seconds(upload) + weather_.link.rtt / 2 < options.request_timeout) (void)serve();  // it arrived, and nobody waited for the answer
+    if (there < options.request_timeout) (void)serve();  // it arrived, and nobody waited for the answer
     return fail(Code::unavailable, "no answer from the hub in time");
   }
   clock_.advance(whole);

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "hub/receiver.h"
 #include "node/simulate/simulate.h"
+#include "node/simulate/tcp.h"
 #include "sync/environment.h"
 #include "sync/uplink.h"
 
@@ -72,7 +73,8 @@ class Cloud {
   class Link;
   bool is_up(const std::string& bearer) const;
   template <typename Reply, typename Serve>
-  Result<Reply> exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic, Serve serve);
+  Result<Reply> exchange(const sync::Options& options, const std::string& bearer, const std::string& bytes, sync::Traffic& traffic, TcpConnection& connection,
+                         Serve serve);
 
   SteppedClock& clock_;
   const Weather& weather_;
