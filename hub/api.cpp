@@ -60,6 +60,7 @@ struct Api::Impl {
     router.add("POST", "/v1/sync/batch", [this](Request& q) { return batch(q); });
     router.add("POST", "/v1/sync/range", [this](Request& q) { return range(q); });
     router.add("POST", "/v1/sync/chunk", [this](Request& q) { return chunk(q); });
+    router.add("POST", "/v1/bundles", [this](Request& q) { return bundle(q); });
     router.add("GET", "/health", [this](Request&) { return health(); });
     router.add("GET", "/v1/nodes", [this](Request&) { return nodes(); });
     router.add("GET", "/v1/nodes/{node}/entries", [this](Request& q) { return entries(q); });
@@ -91,7 +92,7 @@ struct Api::Impl {
       response.headers.emplace_back("WWW-Authenticate", "Bearer");
       return response;
     }
-    if (delivery || *who == kOperator || request.path.starts_with("/v1/models")) return {};
+    if (delivery || *who == kOperator || request.path.starts_with("/v1/models") || request.path == "/v1/bundles") return {};
     return http::error_response(403, fmt::format("{} may deliver and fetch models; to read here needs an operator's token", *who));
   }
 
@@ -163,6 +164,15 @@ struct Api::Impl {
     auto reply = receiver.range(*message);
     if (!reply.ok()) return ++refused, http::error_response(reply.error());
     return binary(sync::encode(*reply));
+  }
+
+  // Its signature says whose it is, so anybody who may come in may bring it.
+  Response bundle(const Request& request) {
+    bytes_in += request.body.size();
+    auto receipt = take_bundle(receiver, options.bundles, clock, request.body);
+    if (receipt.ok()) return binary(*std::move(receipt));
+    ++refused;
+    return receipt.error().code == Code::corrupt ? bad_message(receipt.error()) : http::error_response(receipt.error());
   }
 
   Response health() const {

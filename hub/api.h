@@ -1,6 +1,6 @@
 // The hub over HTTP: where nodes deliver, and where people and programs look. README.md lists the endpoints.
 // Threads: handle() from any.
-// Access: without a proof of who asks, 401; /health is for everybody, models for every name, deliveries for the node that they name,
+// Access: without a proof of who asks, 401; /health is for everybody, models and bundles for every name, deliveries for the node that they name,
 // everything else for an operator; otherwise 403.
 // On failure: errors of the receiver become the status that base/http_server.h gives them; a damaged message is 400.
 #pragma once
@@ -11,12 +11,14 @@
 #include "base/clock.h"
 #include "base/http_server.h"
 #include "hub/access.h"
+#include "hub/bundles.h"
 #include "hub/receiver.h"
 
 namespace skerry::hub {
 
 struct ApiOptions {
   std::filesystem::path models;   // a folder of packages, NAME/VERSION/; empty: none are offered
+  BundleOptions bundles;
 };
 
 class Api {

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "hub/api.h"
 #include "hub/receiver.h"
+#include "sync/bundle.h"
 
 namespace {
 
@@ -69,7 +70,7 @@ int main(int argc, char** argv) {
   hub::ApiOptions api_options;
   http::ServerOptions server_options;
   server_options.port = 8470;
-  server_options.body_bytes_max = sync::kEnvelopeBytesMax;
+  server_options.body_bytes_max = sync::kBundleBytesMax;  // the largest that is taken
   server_options.handler_threads = 4;
   std::string run_for, token_for;
   hub::AccessOptions access_options;
@@ -89,10 +90,15 @@ int main(int argc, char** argv) {
   app.add_option("--client-ca", tls.client_ca, "PEM file of the authority of the nodes' certificates, which then are asked for")->needs(certificate);
   app.add_option("--tokens", access_options.tokens, "file of names and digests of tokens, which then are asked for; read again when it changes");
   app.add_option("--new-token", token_for, "print a new token of a node (or of *, an operator), and its line for --tokens; nothing is started");
+  auto* bundle_key = app.add_option("--bundle-key", api_options.bundles.key, "PEM file: take bundles, and sign receipts with it (`skerry bundle keygen`)");
+  auto* trusted = app.add_option("--bundle-trusted", api_options.bundles.trusted, "file of nodes' names and public keys, whose bundles are taken")->needs(bundle_key);
+  bundle_key->needs(trusted);
   app.add_option("--for", run_for, "stop by itself after this time, e.g. 30s");
   CLI11_PARSE(app, argc, argv);
 
   if (!token_for.empty()) return new_token(token_for);
+  api_options.bundles.models = api_options.models;
+  api_options.bundles.name = receiver_options.name;
   if (!tls.certificate.empty()) server_options.tls = tls;
   access_options.certificates = !tls.client_ca.empty();
 

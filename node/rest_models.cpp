@@ -158,6 +158,11 @@ Result<json> import(Node& node, const http::Request& request) {
   if (path.empty() || path.find('\0') != std::string::npos) {
     return fail(Code::invalid, "'path' is missing: write the folder of a model package on the node");
   }
+  SKERRY_ASSIGN(const std::string digest, text_member(object, "digest", ""));
+  if (!digest.empty()) {
+    SKERRY_ASSIGN(const inference::Package package, inference::Package::open(path, node.engine().options().package_bytes_max));
+    if (package.digest != digest) return fail(Code::invalid, "{} is another package than the one asked for: its digest is {}", path, package.digest);
+  }
   SKERRY_ASSIGN(storage::ModelVersion version, node.models().import(path));
   return version_json(node, version);
 }

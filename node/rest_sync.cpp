@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "node/internal/rest.h"
+#include "node/internal/rest_bundle.h"
 #include "storage/sample_block.h"
 
 namespace skerry::node {
@@ -231,6 +232,7 @@ void add_sync_routes(http::Router& router, Node& node) {
   router.add("POST", "/v1/sync/windows", [&node](Request& request) { return answer(revoke(node, request.body)); });
   router.add("GET", "/v1/sync/explain", [&node](Request& request) { return answer(explain(node, request)); });
   add_policy_routes(router, node);
+  add_bundle_routes(router, node);
 }
 
 }  // namespace skerry::node

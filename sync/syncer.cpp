@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "sync/internal/fence.h"
 #include "sync/internal/syncer_impl.h"
 
 namespace skerry::sync {
@@ -151,6 +152,11 @@ Duration Syncer::Impl::hello_over(size_t bearer) {
 }
 
 Duration Syncer::Impl::step() {
+  if ((!options.enabled || !greeted) && internal::epoch_is_asked_for(store)) {
+    std::map<OutboxClass, uint64_t> shown;
+    for (const auto& s : store.outbox_status()) shown[s.outbox_class] = s.acked_seq;
+    return fence(shown, "the hub has another history than this node, says the receipt of a bundle: a new epoch begins");
+  }
   if (!options.enabled) return options.probe_interval;
   if (auto wait = collect(Duration::zero()); wait && *wait > Duration::zero()) return *wait;
   const auto backlog = store.outbox_status();

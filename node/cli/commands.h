@@ -63,6 +63,14 @@ struct SyncOptions {
 int sync(const Common& common, const SyncOptions& options);
 int learning(const Common& common);
 
+struct BundleOptions {
+  std::string action, path;            // keygen, export, import, show
+  std::string outbox_class, config, hub, token_file, name;
+  uint64_t bytes_max = 0;              // 0: all
+  bool again = false;
+};
+int bundle(const Common& common, const BundleOptions& options);
+
 struct SimulateOptions {
   std::string config, scenario, trace, compare, svg;  // svg: a file, or empty
   std::optional<double> days;

@@ -24,6 +24,7 @@ struct Arguments {
   LabelOptions label;
   ModelsOptions models;
   SyncOptions sync;
+  BundleOptions bundle;
   std::string learning_action = "why";
   ReplayOptions replay;
   std::vector<std::string> select, tags;
@@ -127,7 +128,34 @@ void add_teaching(CLI::App& app, Arguments& a) {
   learning->add_option("action", a.learning_action, "why")->check(CLI::IsMember({"why", "status"}));
 }
 
+void add_bundle(CLI::App& app, Arguments& a) {
+  auto* bundle = command(app, a, "bundle", "keygen | export | import | show: the outbox on a stick, and the hub's receipts back",
+                         "skerry bundle export /media/stick\n         skerry bundle import /media/stick --hub http://hub:8470\n         skerry bundle import /media/stick");
+  bundle->require_subcommand(1);
+  auto action = [&](const char* name, const char* what, const char* path) {
+    CLI::App* sub = bundle->add_subcommand(name, what);
+    sub->add_flag("--json", a.common.json, "print JSON");
+    sub->add_option("--url", a.common.url, "address of the node");
+    sub->add_option("path", a.bundle.path, path)->required();
+    sub->callback([&a, name = std::string(name)] { a.bundle.action = name; });
+    return sub;
+  };
+  auto* keygen = action("keygen", "make a key and print its public line", "PEM file to make, e.g. var/bundle.key");
+  keygen->add_option("--name", a.bundle.name, "of the node or hub whose key it is (node)");
+  auto* exported = action("export", "write what waits; nothing is acknowledged by it", "a folder, or a file for a single bundle");
+  exported->add_option("--class", a.bundle.outbox_class, "this class only");
+  exported->add_option("--max-bytes", a.bundle.bytes_max, "write no more than this, e.g. 4GB")->transform(CLI::AsSizeValue(false));
+  exported->add_flag("--again", a.bundle.again, "also what was acknowledged and is still here: for a hub that lost it");
+  exported->add_option("--config", a.bundle.config, "of a node that does not run: its folder is read");
+  auto* imported = action("import", "take receipts; with --hub bring bundles to a hub and fetch receipts and models", "what export wrote, or its folder");
+  imported->add_option("--hub", a.bundle.hub, "address of the hub, http://...");
+  imported->add_option("--token-file", a.bundle.token_file, "token for the hub, when it asks for one");
+  imported->add_option("--config", a.bundle.config, "of a node that does not run");
+  action("show", "what a bundle or a receipt says", "its file");
+}
+
 void add_rest(CLI::App& app, Arguments& a) {
+  add_bundle(app, a);
   auto* sync = command(app, a, "sync", "status | hold | resume | why | policy | try | preset | revoke | restore: what goes to the hub, and why not",
                        "skerry sync why telemetry\n         skerry sync why 'imu{device=pump-3}' --time 2026-11-23T08:00:00Z\n         "
                        "skerry sync try night.toml\n         skerry sync policy night.toml\n         skerry sync policy take-back\n         "
@@ -236,6 +264,7 @@ int run(const std::string& name, Arguments& a) {
   if (name == "models") return models(a.common, a.models);
   if (name == "learning") return learning(a.common);
   if (name == "sync") return cli::sync(a.common, a.sync);
+  if (name == "bundle") return cli::bundle(a.common, a.bundle);
   if (name == "replay") {
     if (!pairs(a.select, "--select", a.replay.select) || !pairs(a.tags, "--tag", a.replay.tags)) return 2;
     return replay(a.common, a.replay);

@@ -163,6 +163,10 @@ Duration Syncer::Impl::new_epoch(const std::string& cause) {
     if (auto status = store.outbox_acknowledge(s.outbox_class, *shared); !status.ok()) return failed(status.error());
     shown[s.outbox_class] = *shared;
   }
+  return fence(shown, cause);
+}
+
+Duration Syncer::Impl::fence(const std::map<OutboxClass, uint64_t>& shown, const std::string& cause) {
   if (auto kept = floors.raise(shown); !kept.ok()) return failed(kept.error());
   log::warn("sync", "{}", cause);
   if (auto begun = store.begin_epoch(); !begun.ok()) return failed(begun.error());

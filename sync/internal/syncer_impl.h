@@ -178,6 +178,7 @@ struct Syncer::Impl {
   // What the hub shows that it holds of this disk's own history counts as acknowledged, so that it does not go a second time under the new epoch;
   // what it only said that it holds goes again, as far as it is still here.
   Duration new_epoch(const std::string& cause);
+  Duration fence(const std::map<OutboxClass, uint64_t>& shown, const std::string& cause);  // begins it
 
   // Where the chain does not tell (something between was lost by rule), the hub is asked for the entry itself, if it is still here.
   Result<bool> same_history(const storage::OutboxStatus& s, const Watermark& w);

@@ -68,7 +68,7 @@ const std::vector<Place> kPlaces = {
     {"simdjson", {"simdjson.h"}, {"node/"}},
     {"spdlog", {"spdlog/"}, {"base/log.cpp"}},
     {"CLI11", {"CLI/"}, {"node/cli/", "node/skerryd_main.cpp", "hub/hub_main.cpp", "learning/worker/"}},
-    {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp", "hub/access.cpp", "tests/support/certificates.cpp"}},
+    {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp", "hub/access.cpp", "sync/signature.cpp", "tests/support/certificates.cpp"}},
     {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/zmq_api.cpp", "tests/node/zmq_api_test.cpp", "tests/bench/serving"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
