@@ -100,6 +100,7 @@ class StoreImpl final : public Store {
   Status drop_waiting(const OutboxRule& rule);
   uint64_t unsent_from();  // number of the oldest block that the hub does not have
   void reclaim();          // gives the room of evicted chunks back to the file system
+  void reclaim_heads();    // and that of sealed blocks
   Status write_sealed(rocksdb::WriteBatch& batch, const std::vector<std::pair<std::string, Sealed>>& done);
 
   // Without any lock:

@@ -214,8 +214,9 @@ Status StoreImpl::seal_all() {
   std::shared_lock use(open_mutex_);
   std::lock_guard lock(upkeep_mutex_);
   while (!unsurveyed_.empty()) SKERRY_TRY(survey());
-  auto freed = seal_heads(SealWhat::everything);
-  return freed.ok() ? Status() : freed.error();
+  SKERRY_TRY(seal_heads(SealWhat::everything));
+  reclaim_heads();
+  return {};
 }
 
 // A merge of tables that met an error of the disk may say so much later, in the middle of sealing, when the disk is long well again. So
@@ -245,7 +246,9 @@ void StoreImpl::tend_records() {
     auto more = seal_heads(SealWhat::worthwhile);
     freed = more.ok() ? Result<uint64_t>(*freed + *more) : more;
   }
-  if (freed.ok() && *freed > 0) seal_tried_bytes_ = 0;
+  if (!freed.ok() || *freed == 0) return;
+  seal_tried_bytes_ = 0;
+  reclaim_heads();
 }
 
 Duration StoreImpl::step() {

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "storage/internal/database.h"
 #include "storage/sample_block.h"
 #include "storage/store.h"
 #include "tests/storage/make.h"
@@ -100,6 +101,21 @@ StreamRule rule(const std::string& name, uint64_t quota, OnFull on_full) {
 }
 
 }  // namespace
+
+TEST_CASE("retention: blocks that were in tables before they were sealed give their room back at once") {
+  Gateway g({});
+  for (int round = 0; round < 12; ++round) {
+    for (int i = 0; i < 40; ++i) REQUIRE(g.write("s" + std::to_string(i)).ok());
+    g.step();
+  }
+  REQUIRE(g.store->seal().ok());
+  g.store.reset();
+  auto db = storage::internal::Database::open(g.options);
+  REQUIRE(db.ok());
+  uint64_t tables = 0;
+  REQUIRE((**db)->GetIntProperty((*db)->family(storage::internal::kHead), rocksdb::DB::Properties::kLiveSstFilesSize, &tables));
+  CHECK(tables <= g.options.write_buffer_bytes / 8);
+}
 
 TEST_CASE("quota: where the oldest goes, the newest stays, every record is either there or in the loss ledger, and the room comes back") {
   StreamRule oldest = rule("a", 200'000, OnFull::drop_oldest);
