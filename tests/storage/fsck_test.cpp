@@ -445,8 +445,8 @@ TEST_CASE("fsck: tables that an interrupted flush left behind are no damage") {
   uint64_t left = 0;
   for (const fs::path& table : w.tables(w.options.path)) {
     if (fs::exists(before / table.filename())) continue;
-    fs::copy_file(table, before / table.filename());
-    ++left;
+    std::error_code gone;  // the store runs on, and may have merged it away since it was listed
+    if (fs::copy_file(table, before / table.filename(), gone)) ++left;
   }
   store.reset();
   REQUIRE(left >= 3);
