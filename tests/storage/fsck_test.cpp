@@ -1,7 +1,7 @@
 // Damaged stores, checked and repaired: what was not hit is served afterwards, what was lost was named, and nothing damaged is thrown away.
 #include <catch2/catch.hpp>
 #include <fstream>
-#include <set>
+#include <map>
 
 #include "base/file.h"
 #include "storage/fsck.h"
@@ -49,13 +49,13 @@ struct World {
   // Of a store in use, as a kill -9 would leave it: again, when it was merging tables meanwhile.
   fs::path copy_running(const std::string& name) const {
     const auto listed = [&] {
-      std::set<std::string> out;
-      for (const auto& entry : fs::directory_iterator(options.path)) out.insert(entry.path().filename());
+      std::map<std::string, uint64_t> out;  // with sizes: a table may be finished, and listed, while it is copied
+      for (const auto& entry : fs::directory_iterator(options.path)) out[entry.path().filename()] = entry.file_size();
       return out;
     };
     while (true) {
-      const auto before = listed();
       try {
+        const auto before = listed();
         const fs::path to = copy(name);
         if (listed() == before) return to;
       } catch (const fs::filesystem_error&) {
