@@ -16,11 +16,12 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/version.hpp>
-#include <nlohmann/json.hpp>
 #include <mutex>
 #include <optional>
 #include <set>
 
+#include "base/internal/http_target.h"
+#include "base/internal/http_tls.h"
 #include "base/log.h"
 
 namespace skerry::http {
@@ -35,51 +36,6 @@ constexpr uint64_t kLingerBytesMax = 4 << 20;  // read and thrown away so that a
 constexpr auto kLingerTime = std::chrono::seconds(2);
 constexpr size_t kReadBytes = 16 << 10;      // at once
 constexpr std::chrono::milliseconds kLookMin{10}, kLookMax{1000};  // between two looks at the deadlines
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-enum class Plus { as_is, space };  // '+' means a space in a query, and itself in a path
-
-std::optional<std::string> percent_decode(std::string_view text, Plus plus) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%') {
-      if (i + 2 >= text.size()) return std::nullopt;
-      int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
-      if (high < 0 || low < 0) return std::nullopt;
-      out += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      out += text[i] == '+' && plus == Plus::space ? ' ' : text[i];
-    }
-  }
-  return out;
-}
-
-bool parse_target(std::string_view target, Request& request) {
-  size_t question = target.find('?');
-  auto path = percent_decode(target.substr(0, question), Plus::as_is);
-  if (!path || path->empty() || path->front() != '/') return false;
-  request.path = *path;
-  if (question == std::string_view::npos) return true;
-  std::string_view query = target.substr(question + 1);
-  while (!query.empty()) {
-    std::string_view pair = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(query.size(), pair.size() + 1));
-    if (pair.empty()) continue;
-    size_t equals = pair.find('=');
-    auto key = percent_decode(pair.substr(0, equals), Plus::space);
-    auto value = percent_decode(equals == std::string_view::npos ? "" : pair.substr(equals + 1), Plus::space);
-    if (!key || !value) return false;
-    request.query[*key] = *value;
-  }
-  return true;
-}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -119,39 +75,6 @@ struct Connection {
   Late late = Late::close;
   bool passed = false;
 };
-
-// A text with a NUL inside is no name: who compares it as C does would see another.
-std::string common_name(const X509* certificate) {
-  const X509_NAME* subject = certificate == nullptr ? nullptr : X509_get_subject_name(certificate);
-  const int at = subject == nullptr ? -1 : X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-  if (at < 0) return {};
-  unsigned char* text = nullptr;
-  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-  if (size < 0) return {};
-  std::string name(reinterpret_cast<char*>(text), static_cast<size_t>(size));
-  OPENSSL_free(text);
-  return name.find('\0') == std::string::npos ? name : std::string();
-}
-
-Result<std::unique_ptr<asio::ssl::context>> tls_context(const TlsFiles& files) {
-  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
-  beast::error_code error;
-  auto failed = [&](const char* what, const std::filesystem::path& path) {
-    std::error_code ignored;
-    return fail(Code::invalid, "{} {} cannot be used: {}; a readable PEM file is needed", what, path.string(),
-                std::filesystem::exists(path, ignored) ? error.message() : "it is not there");
-  };
-  context->use_certificate_chain_file(files.certificate.string(), error);
-  if (error) return failed("the certificate", files.certificate);
-  context->use_private_key_file(files.key.string(), asio::ssl::context::pem, error);
-  if (error) return failed("the key", files.key);
-  if (files.client_ca.empty()) return context;
-  context->load_verify_file(files.client_ca.string(), error);
-  if (error) return failed("the clients' authority", files.client_ca);
-  context->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
-  return context;
-}
 
 // An answer that may come before somebody waits for it, or after, from another thread.
 class Answered {
@@ -216,7 +139,7 @@ class BeastServer final : public Server {
 
   Status listen() {
     if (options_.tls) {
-      SKERRY_ASSIGN(tls_, tls_context(*options_.tls));
+      SKERRY_ASSIGN(tls_, internal::tls_context(*options_.tls));
     }
     beast::error_code error;
     auto address = asio::ip::make_address(options_.address, error);
@@ -351,7 +274,7 @@ class BeastServer final : public Server {
       co_return false;
     }
     std::unique_ptr<X509, void (*)(X509*)> certificate(SSL_get_peer_certificate(connection.tls->native_handle()), X509_free);
-    connection.peer = common_name(certificate.get());
+    connection.peer = internal::common_name(certificate.get());
     co_return true;
   }
 
@@ -462,7 +385,7 @@ class BeastServer final : public Server {
     ours.method = head ? "GET" : std::string(request.method_string());
     Response response;
     auto target = request.target();
-    if (!parse_target(std::string_view(target.data(), target.size()), ours)) {
+    if (!internal::parse_target(std::string_view(target.data(), target.size()), ours)) {
       response = error_response(400, "the request target is not a valid path");
     } else {
       for (const auto& field : request) {
@@ -590,95 +513,7 @@ class BeastServer final : public Server {
   std::atomic<uint32_t> connections_{0};
 };
 
-std::vector<std::string> split_path(std::string_view path) {
-  std::vector<std::string> segments;
-  while (!path.empty()) {
-    if (path.front() == '/') path.remove_prefix(1);
-    size_t end = path.find('/');
-    segments.emplace_back(path.substr(0, end));
-    if (end == std::string_view::npos) break;
-    path.remove_prefix(end);
-  }
-  return segments;
-}
-
 }  // namespace
-
-std::string Request::header(const std::string& lower_case_name) const {
-  auto it = headers.find(lower_case_name);
-  return it == headers.end() ? "" : it->second;
-}
-
-std::string Request::parameter(const std::string& query_name, std::string fallback) const {
-  auto it = query.find(query_name);
-  return it == query.end() ? fallback : it->second;
-}
-
-Response error_response(int status, std::string_view message) {
-  nlohmann::json body{{"error", message}};
-  Response response;
-  response.status = status;
-  response.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  return response;
-}
-
-Response error_response(const Error& error) {
-  int status = 500;
-  switch (error.code) {
-    case Code::invalid:
-    case Code::cancelled: status = 400; break;
-    case Code::not_found: status = 404; break;
-    case Code::exhausted: status = 507; break;
-    case Code::unavailable: status = 503; break;
-    case Code::corrupt:
-    case Code::internal: break;
-  }
-  Response response = error_response(status, error.message);
-  if (status == 503 || status == 507) response.headers.emplace_back("Retry-After", "1");
-  return response;
-}
-
-void Router::add(std::string method, std::string pattern, Handler handler) {
-  routes_.push_back({std::move(method), pattern, split_path(pattern), std::move(handler)});
-}
-
-Response Router::handle(Request& request) const {
-  const std::vector<std::string> segments = split_path(request.path);
-  std::string allowed;
-  for (const Route& route : routes_) {
-    if (route.segments.size() != segments.size()) continue;
-    std::map<std::string, std::string> parameters;
-    bool match = true;
-    for (size_t i = 0; match && i < segments.size(); ++i) {
-      const std::string& pattern = route.segments[i];
-      if (pattern.size() > 2 && pattern.front() == '{' && pattern.back() == '}') {
-        parameters[pattern.substr(1, pattern.size() - 2)] = segments[i];
-        match = !segments[i].empty();
-      } else {
-        match = pattern == segments[i];
-      }
-    }
-    if (!match) continue;
-    if (route.method != request.method) {
-      allowed += (allowed.empty() ? "" : ", ") + route.method;
-      continue;
-    }
-    request.path_parameters = std::move(parameters);
-    return route.handler(request);
-  }
-  if (!allowed.empty()) {
-    Response response = error_response(405, fmt::format("{} is not allowed here: use {}", request.method, allowed));
-    response.headers.emplace_back("Allow", allowed);
-    return response;
-  }
-  return error_response(404, fmt::format("nothing is served at {}", request.path.substr(0, 128)));
-}
-
-std::vector<std::pair<std::string, std::string>> Router::routes() const {
-  std::vector<std::pair<std::string, std::string>> out;
-  for (const Route& route : routes_) out.emplace_back(route.method, route.pattern);
-  return out;
-}
 
 Result<std::unique_ptr<Server>> Server::open(const ServerOptions& options, Handler handler, DirectHandler direct) {
   auto server = std::make_unique<BeastServer>(options, std::move(handler), std::move(direct));

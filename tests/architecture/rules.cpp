@@ -53,8 +53,8 @@ const std::vector<Place> kPlaces = {
     // cpprestsdk hands its native handles out as Boost.Asio types, so its one file needs them too.
     {"Boost",
      {"boost/"},
-     {"base/http_server.cpp", "node/cli/http_client.cpp", "sync/http_uplink.cpp", "sync/internal/pipes.cpp", "sync/internal/proofs.", "tests/support/chaos_proxy.cpp",
-      "tests/base/https_server_test.cpp"}},
+     {"base/http_server.cpp", "base/internal/http_tls.", "node/cli/http_client.cpp", "sync/http_uplink.cpp", "sync/internal/pipes.cpp",
+      "sync/internal/proofs.", "tests/support/chaos_proxy.cpp", "tests/base/https_server_test.cpp"}},
     {"Protocol Buffers", {"google/protobuf/", "sync/wire.pb.h", "wire.pb.h"}, {"sync/wire.cpp", "inference/frontends/onnx_model.cpp"}},
     // The test writes the files that the frontend reads.
     {"Protocol Buffers of ONNX files", {"inference/frontends/onnx_ir.pb.h"}, {"inference/frontends/onnx_model.cpp", "tests/inference/onnx_file.h"}},
@@ -68,7 +68,7 @@ const std::vector<Place> kPlaces = {
     {"simdjson", {"simdjson.h"}, {"node/"}},
     {"spdlog", {"spdlog/"}, {"base/log.cpp"}},
     {"CLI11", {"CLI/"}, {"node/cli/", "node/skerryd_main.cpp", "hub/hub_main.cpp", "learning/worker/"}},
-    {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/random.cpp", "hub/access.cpp", "sync/signature.cpp", "tests/support/certificates.cpp"}},
+    {"OpenSSL", {"openssl/"}, {"base/file.cpp", "base/internal/http_tls.", "base/random.cpp", "hub/access.cpp", "sync/signature.cpp", "tests/support/certificates.cpp"}},
     {"ZeroMQ", {"zmq.h", "zmq.hpp", "zmq_addon.hpp"}, {"node/zmq_api.cpp", "tests/node/zmq_api_test.cpp", "tests/bench/serving"}},
     {"prometheus-cpp", {"prometheus/"}, {"node/", "hub/"}},
     {"SQLite", {"sqlite3.h", "sqlite3ext.h"}, {"storage/sql.cpp", "storage/internal/sql_table."}},
