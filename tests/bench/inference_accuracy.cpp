@@ -84,17 +84,20 @@ Result<std::vector<Figure>> judge(const BenchModel& model, const Counts& counts,
   std::vector<Figure> out = {{"inference." + model.name + "_error", ours.error, "relative_l2", kErrorMax, Better::lower}};
   if (model.classifies) out.push_back({"inference." + model.name + "_other_class", ours.other_class, "points", kPointsMax, Better::lower});
   Figure beside{"inference." + model.name + "_error_beside_libtorch", 0, "ratio", 1, Better::lower};
+  Figure over{"inference." + model.name + "_other_class_over_libtorch", 0, "points", 0, Better::lower};
   auto theirs = torch_int8_answers(model, calibration, judged, work);
   // HAR here has random weights, and LibTorch's are others: it is held against its own fp32.
   auto their_real = theirs.ok() ? torch_answers(model.torch_peers[0], judged) : theirs;
   if (theirs.ok() && their_real.ok() && theirs->size() == expected.size() && their_real->size() == expected.size()) {
     const Difference other = difference(*theirs, *their_real, count);
     beside.value = ours.error / other.error;
+    over.value = ours.other_class - other.other_class;
     std::cout << fmt::format("# {}: LibTorch's int8 errs by {:.4f}, another class in {:.1f} points\n", model.name, other.error, other.other_class);
   } else {
-    beside.skipped = theirs.ok() ? their_real.ok() ? "LibTorch gives other tensors" : their_real.error().message : theirs.error().message;
+    beside.skipped = over.skipped = theirs.ok() ? their_real.ok() ? "LibTorch gives other tensors" : their_real.error().message : theirs.error().message;
   }
   out.push_back(std::move(beside));
+  if (model.classifies) out.push_back(std::move(over));
   return out;
 }
 
