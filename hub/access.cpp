@@ -8,41 +8,24 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/name_list.h"
 #include "sync/wire.h"
 
 namespace skerry::hub {
 namespace {
 
-constexpr uint64_t kFileBytesMax = 4 << 20;
 constexpr size_t kTokenBytesMax = 256;
-constexpr size_t kDigestChars = 64;
 constexpr auto kLookEvery = std::chrono::seconds(1);
 
-bool valid_name(const std::string& name) { return name == kOperator || sync::valid_node_name(name); }
+bool valid_name(std::string_view name) { return name == kOperator || sync::valid_node_name(name); }
 
 using Tokens = std::map<std::string, std::string>;  // digest -> name
 
 Result<Tokens> read_tokens(const std::filesystem::path& path) {
-  SKERRY_ASSIGN(const std::string text, read_file(path, kFileBytesMax));
+  SKERRY_ASSIGN(const std::vector<NamedDigits> list, read_name_list(path, valid_name, "`skerry-hub --new-token NAME`"));
   Tokens tokens;
-  size_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    std::string line = text.substr(at, end - at);
-    at = end + 1;
-    ++number;
-    line = line.substr(0, line.find('#'));
-    const size_t begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string::npos) continue;
-    line = line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
-    const size_t gap = line.find_first_of(" \t");
-    const std::string name = line.substr(0, gap);
-    const std::string digest = gap == std::string::npos ? "" : line.substr(line.find_first_not_of(" \t", gap));
-    if (!valid_name(name) || digest.size() != kDigestChars || digest.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      return fail(Code::invalid, "{}, line {}: a name and 64 lower-case hex digits are expected; `skerry-hub --new-token NAME` writes such a line",
-                  path.string(), number);
-    }
-    if (!tokens.emplace(digest, name).second) return fail(Code::invalid, "{}, line {}: this token is there already", path.string(), number);
+  for (const NamedDigits& entry : list) {
+    if (!tokens.emplace(entry.digits, entry.name).second) return fail(Code::invalid, "{}, line {}: this token is there already", path.string(), entry.line);
   }
   return tokens;
 }

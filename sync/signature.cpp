@@ -12,12 +12,13 @@
 #include <cstring>
 
 #include "base/file.h"
+#include "base/name_list.h"
 #include "sync/wire.h"
 
 namespace skerry::sync {
 namespace {
 
-constexpr uint64_t kPemBytesMax = 64 << 10, kTrustedBytesMax = 4 << 20;
+constexpr uint64_t kPemBytesMax = 64 << 10;
 constexpr size_t kPublicBytes = 32;
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
@@ -100,9 +101,7 @@ Result<std::string> SigningKey::sign(std::string_view bytes) const {
   return signature;
 }
 
-bool valid_public_key(std::string_view text) {
-  return text.size() == 2 * kPublicBytes && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
+bool valid_public_key(std::string_view text) { return valid_digits(text); }
 
 bool signature_holds(std::string_view public_key, std::string_view bytes, std::string_view signature) {
   if (!valid_public_key(public_key) || signature.size() != kSignatureBytes) return false;
@@ -116,26 +115,9 @@ bool signature_holds(std::string_view public_key, std::string_view bytes, std::s
 }
 
 Result<TrustedKeys> TrustedKeys::read(const std::filesystem::path& file) {
-  SKERRY_ASSIGN(const std::string text, read_file(file, kTrustedBytesMax));
+  SKERRY_ASSIGN(const std::vector<NamedDigits> list, read_name_list(file, valid_node_name, "`skerry bundle keygen`"));
   TrustedKeys trusted;
-  size_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    std::string line = text.substr(at, end - at);
-    at = end + 1;
-    ++number;
-    line = line.substr(0, line.find('#'));
-    const size_t begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string::npos) continue;
-    line = line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
-    const size_t gap = line.find_first_of(" \t");
-    const std::string name = line.substr(0, gap), key = gap == std::string::npos ? "" : line.substr(line.find_first_not_of(" \t", gap));
-    if (!valid_node_name(name) || !valid_public_key(key)) {
-      return fail(Code::invalid, "{}, line {}: a name and a public key of 64 lower-case hex digits are expected, as `skerry bundle keygen` prints them", file.string(),
-                  number);
-    }
-    trusted.add(name, key);
-  }
+  for (const NamedDigits& entry : list) trusted.add(entry.name, entry.digits);
   return trusted;
 }
 
