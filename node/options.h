@@ -26,6 +26,7 @@ struct ZmqOptions {
   std::string tcp;                               // "127.0.0.1:8472"; empty: none
   uint64_t message_bytes_max = 16 << 20;         // of a frame
   uint32_t messages_max = 1000;                  // that wait per peer, in each direction
+  Duration spin = std::chrono::microseconds(200);  // how long the socket is watched awake for the next message of a caller who asks without a pause
 };
 
 struct Options {

@@ -46,6 +46,7 @@ class Mailbox {
   ~Mailbox() { ::close(fd_); }
   Mailbox(const Mailbox&) = delete;
   int fd() const { return fd_; }
+  bool filled() const { return filled_; }
   void put(Outgoing message) {
     std::lock_guard lock(mutex_);
     messages_.push_back(std::move(message));
@@ -108,6 +109,21 @@ struct ZmqApi::Impl {
     return frames;
   }
 
+  // Who asks in a loop asks again about as soon as the answer is there. To sleep until then and be woken takes longer than a small model does,
+  // so after a message that came that soon the next one is awaited awake; a caller with pauses between its requests costs nothing more.
+  Frames receive_soon() {
+    Frames frames = receive();
+    while (frames.empty() && prompt && !mailbox.filled() && std::chrono::steady_clock::now() < answered + options.spin) frames = receive();
+    return frames;
+  }
+
+  void answer(Frames frames) {
+    prompt = std::chrono::steady_clock::now() < answered + options.spin;
+    messages += 1;
+    handle(std::move(frames));
+    answered = std::chrono::steady_clock::now();
+  }
+
   void send(const Outgoing& out) {
     auto frame = [&](std::string_view bytes, bool more) {
       const auto flags = zmq::send_flags::dontwait | (more ? zmq::send_flags::sndmore : zmq::send_flags::none);
@@ -168,6 +184,8 @@ struct ZmqApi::Impl {
   const int socket_fd;
   Mailbox mailbox;
   std::string endpoints;
+  SteadyTime answered{};  // the last message, on the machine's own clock: it is about threads, not about data
+  bool prompt = false;    // it had come soon after the one before
   std::atomic<uint64_t> messages{0};
 };
 
@@ -191,14 +209,13 @@ Result<std::unique_ptr<ZmqApi>> ZmqApi::open(const ZmqOptions& options, const st
 Duration ZmqApi::step(Duration patience) try {
   for (int i = 0; i < kMessagesPerStep; ++i) {
     for (const Outgoing& out : impl_->mailbox.take()) impl_->send(out);
-    Frames frames = impl_->receive();
+    Frames frames = impl_->receive_soon();
     if (frames.empty()) {
       if (i > 0) return Duration::zero();
       if (!impl_->wait(patience)) return Duration::zero();
       continue;
     }
-    impl_->messages += 1;
-    impl_->handle(std::move(frames));
+    impl_->answer(std::move(frames));
   }
   return Duration::zero();
 } catch (const zmq::error_t& e) {

@@ -193,6 +193,8 @@ std::vector<Section<Config>> make_sections() {
     text<C>("tcp", AT(node.zmq.tcp), "address:port", tcp_endpoint, "E.g. \"127.0.0.1:8472\"; empty: none."),
     bytes<C>("message_max", AT(node.zmq.message_bytes_max), 1 * KiB, 1 * GiB, "A peer that sends a larger frame is cut off."),
     whole<C>("messages_max", AT(node.zmq.messages_max), 1, 1'000'000, "That wait per peer and direction."),
+    duration<C>("spin", AT(node.zmq.spin), 0s, 10ms,
+                "While requests come this soon after an answer, the next one is awaited awake: faster, for up to a core of its own. 0s: never."),
   }});
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
