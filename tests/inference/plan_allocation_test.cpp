@@ -38,10 +38,15 @@ void* operator new(size_t size) { return allocate(size, 1, __builtin_return_addr
 void* operator new[](size_t size) { return allocate(size, 1, __builtin_return_address(0)); }
 void* operator new(size_t size, std::align_val_t a) { return allocate(size, static_cast<size_t>(a), __builtin_return_address(0)); }
 void* operator new[](size_t size, std::align_val_t a) { return allocate(size, static_cast<size_t>(a), __builtin_return_address(0)); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept {  // std::stable_sort
+  count(__builtin_return_address(0));
+  return std::malloc(size == 0 ? 1 : size);
+}
 void operator delete(void* at) noexcept { std::free(at); }
 void operator delete[](void* at) noexcept { std::free(at); }
 void operator delete(void* at, size_t) noexcept { std::free(at); }
 void operator delete[](void* at, size_t) noexcept { std::free(at); }
+void operator delete(void* at, const std::nothrow_t&) noexcept { std::free(at); }
 void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
 void operator delete[](void* at, std::align_val_t) noexcept { std::free(at); }
 void operator delete(void* at, size_t, std::align_val_t) noexcept { std::free(at); }

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "storage/aggregate.h"
 #include "storage/sample_block.h"
@@ -147,9 +148,11 @@ class Schedule {
   void recover() {
     disk_.fail_syncs(0);
     disk_.lift_space();
-    for (int tries = 0; tries < 4; ++tries) {  // errors in the background are heard of a little later
+    // Errors in the background are heard of a little later: when RocksDB's own threads, which know no simulated clock, come to them.
+    for (int tries = 0; tries < 4 || (store_->trouble() && tries < 1000); ++tries) {
       clock_.advance(std::chrono::seconds(2));
       store_->step();
+      if (tries >= 4) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     const auto trouble = store_->trouble();
     INFO((trouble ? trouble->message : ""));
@@ -474,13 +477,11 @@ struct Total {
   uint64_t seals = 0, cuts = 0, outages = 0, rolled = 0;
 };
 
-// SKERRY_SCHEDULE_SEED: this one schedule alone.
 Total run_schedules(int count, uint64_t part) {
-  const char* given = std::getenv("SKERRY_SCHEDULE_SEED");
   Random seeds(Catch::rngSeed() + part);
   Total total;
-  for (int i = 0; i < (given ? 1 : count); ++i) {
-    const uint64_t seed = given ? std::strtoull(given, nullptr, 10) : seeds();
+  for (int i = 0; i < count; ++i) {
+    const uint64_t seed = seeds();
     INFO("schedule with seed " << seed);
     Schedule schedule(seed);
     schedule.run();
@@ -492,7 +493,9 @@ Total run_schedules(int count, uint64_t part) {
   return total;
 }
 
+// SKERRY_SCHEDULE_SEED: that schedule alone.
 void run_part(uint64_t part) {
+  if (const char* given = std::getenv("SKERRY_SCHEDULE_SEED")) return Schedule(std::strtoull(given, nullptr, 10)).run();
   const Total total = run_schedules(250, part);
   CHECK(total.seals > 0);
   CHECK(total.cuts > 0);
