@@ -191,7 +191,8 @@ TEST_CASE("REST: a label can be taken back, and the node says what to label next
   CHECK(next[1]["from"] >= first["to"]);  // none overlaps another
 
   REQUIRE(f.post("/v1/labels", json{{"prediction", first["prediction"]}, {"label", "low"}}.dump()).status == 200);
-  for (const json& other : f.get_json("/v1/labels/next")["next"]) CHECK(other["prediction"] != first["prediction"]);
+  const json rest = f.get_json("/v1/labels/next");
+  for (const json& other : rest["next"]) CHECK(other["prediction"] != first["prediction"]);
   json taken_back = f.json(f.post("/v1/labels/withdraw", json{{"prediction", first["prediction"]}, {"source", "test"}}.dump()));
   CHECK(taken_back["predictions"] == 1);
   CHECK(taken_back["versions"].empty());
