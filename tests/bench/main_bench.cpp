@@ -2,6 +2,7 @@
 // could not be measured.
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -128,12 +129,19 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
+  const std::vector<Measurement> all = measurements_of(area);
+  if (std::none_of(all.begin(), all.end(), [&](const Measurement& m) { return m.name.find(only) != std::string::npos; })) {
+    std::string names;
+    for (const Measurement& m : all) names += " " + m.name;
+    std::fprintf(stderr, "skerry-bench: nothing in %s has '%s' in its name: choose one of%s\n", area.c_str(), only.c_str(), names.c_str());
+    return 2;
+  }
   std::string pattern = (fs::temp_directory_path() / "skerry-bench-XXXXXX").string();
   const Places places{::mkdtemp(pattern.data()), e2e::program_folder() / "../cache"};
 
   std::vector<Figure> figures;
   int exit_code = 0;
-  for (const Measurement& measurement : measurements_of(area)) {
+  for (const Measurement& measurement : all) {
     if (measurement.name.find(only) == std::string::npos) continue;
     auto measured = measurement.measure(size, places);
     if (!measured.ok()) {
