@@ -15,6 +15,7 @@ constexpr Duration kFailedPause = std::chrono::seconds(1);          // a source 
 constexpr Duration kLabelPause = std::chrono::milliseconds(50);     // truths wait for the pipelines
 constexpr Duration kSyncPoll = std::chrono::milliseconds(200);
 constexpr Duration kBusPoll = std::chrono::milliseconds(200);
+constexpr Duration kProgressPause = std::chrono::seconds(5);
 constexpr size_t kTruthsPerStep = 16;
 
 uint64_t text_hash(const std::string& text) {  // FNV-1a: the same everywhere, unlike std::hash
@@ -38,6 +39,15 @@ Result<std::unique_ptr<plugins::Source>> make_source(const config::SourceConfig&
     if (auto* pump = std::get_if<plugins::PumpOptions>(&options)) pump->labels = true;
   }
   return std::visit(Maker{}, options);
+}
+
+// Of a repair, which may take minutes: into the log now and then.
+storage::Progress log_progress() {
+  return [said = system_clock().steady()](const std::string& stage, uint64_t done, uint64_t total) mutable {
+    if (system_clock().steady() < said + kProgressPause) return;
+    said = system_clock().steady();
+    log::info("storage", "repairing: {} {}{}", stage, done, total > 0 ? fmt::format(" of {}", total) : "");
+  };
 }
 
 }  // namespace
@@ -66,7 +76,8 @@ Result<std::unique_ptr<Node>> Node::open(const config::Config& config, Seams sea
 
   storage::Options storage = config.storage;
   storage.node = config.node.name;
-  SKERRY_ASSIGN(node->store_, storage::Store::open(storage, clock));
+  SKERRY_ASSIGN(node->store_, config.node.repair_store ? storage::open_recovered(storage, clock, log_progress())
+                                                       : storage::Store::open(storage, clock));
 
   if (!seams.runtime) seams.runtime = inference::make_plan_runtime(inference::make_torch_runtime(config.inference.torch_runtime));
   node->engine_ = std::make_unique<inference::Engine>(config.inference, std::move(seams.runtime), clock);
@@ -194,6 +205,7 @@ NodeStatus Node::status() const {
   status.learning = learner_->status();
   status.disk_bytes = store_->disk_bytes();
   status.damaged = store_->damaged();
+  status.recovery = storage::last_recovery(*store_);
   status.source_errors = source_errors_;
   status.sources = sources_.size();
   status.sources_finished = sources_finished_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "learning/learner.h"
 #include "learning/models.h"
 #include "plugins/source.h"
+#include "storage/recovery.h"
 #include "storage/store.h"
 #include "node/sync_policy.h"
 #include "sync/bus_watch.h"
@@ -58,6 +60,7 @@ struct NodeStatus {
   learning::LearnerStatus learning;
   uint64_t disk_bytes = 0, damaged = 0, source_errors = 0;
   uint64_t sources = 0, sources_finished = 0;
+  std::optional<storage::Recovery> recovery;  // the last repair at a start
   std::string trouble;                // why ingest is refused just now; empty: it is not
 };
 

@@ -34,6 +34,7 @@ struct Options {
   std::filesystem::path data_dir = "var";    // store/, models/ and jobs/ lie in it
   HttpOptions http;
   ZmqOptions zmq;
+  bool repair_store = true;                  // at the start, when it is too damaged to be opened (storage/recovery.h)
 };
 
 }  // namespace skerry::node

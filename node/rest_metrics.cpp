@@ -206,6 +206,8 @@ std::string metrics_text(const Node& node, const HttpCounters& counters) {
   f.gauge("ingest_refused", "1 while the store refuses records, e.g. because the disk is full.", s.trouble.empty() ? 0 : 1);
   f.gauge("store_disk_bytes", "Size of the store.", static_cast<double>(s.disk_bytes));
   f.counter("store_damaged_total", "Blocks and rows skipped because their checksum did not hold.", s.damaged);
+  f.gauge("store_recovered_damage", "What the last repair at a start found damaged; 0: the store was always whole.",
+          s.recovery ? static_cast<double>(std::max<uint64_t>(s.recovery->damaged, 1)) : 0);
   add_outbox(f, s);
   add_storage(f, node);
   add_bearers(f, s.sync);

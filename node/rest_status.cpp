@@ -76,6 +76,12 @@ json storage_json(const Node& node) {
           {"taken_bytes", node.store().wear().taken_bytes}, {"written_bytes", node.store().wear().written_bytes}};
 }
 
+json recovery_json(const NodeStatus& s) {
+  if (!s.recovery) return {};
+  return {{"at", format_time(s.recovery->at_ns)}, {"why", s.recovery->why}, {"damaged", s.recovery->damaged},
+          {"kept", s.recovery->kept.string()}};
+}
+
 }  // namespace
 
 json status_json(const Node& node) {
@@ -97,6 +103,7 @@ json status_json(const Node& node) {
           {"disk_bytes", s.disk_bytes},
           {"storage", storage_json(node)},
           {"damaged", s.damaged},
+          {"recovery", recovery_json(s)},
           {"sources", s.sources},
           {"sources_finished", s.sources_finished},
           {"source_errors", s.source_errors},

@@ -64,13 +64,15 @@ struct FsckReport {
 };
 inline constexpr size_t kFsckDamageMax = 10'000;
 
+using Progress = std::function<void(const std::string& stage, uint64_t done, uint64_t total)>;  // total 0: not known
+
 struct FsckRequest {
   bool repair = false;
   std::function<Status(const std::vector<StreamInfo>&)> export_begin;  // before the first record: the streams that come, in order
   // Every record that can be read, in the order of series and time; an error ends it.
   std::function<Status(const Batch&)> export_to;
   std::string export_series;  // as Series::text(); empty: all
-  std::function<void(const std::string& stage, uint64_t done, uint64_t total)> progress;  // total 0: not known
+  Progress progress;
 };
 
 Result<FsckReport> fsck(const Options& options, const FsckRequest& request = {});

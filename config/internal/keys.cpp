@@ -198,6 +198,7 @@ std::vector<Section<Config>> make_sections() {
   }});
   out.push_back({"storage", "The store. The defaults suit a device with 512 MB of memory.", {
     text<C>("path", AT(storage.path), kFolder, some_path, "The database."),
+    flag<C>("repair", AT(node.repair_store), "A store that is too damaged to be opened is repaired at the start. Else the node does not start, and says what to do."),
     duration<C>("sync_interval", AT(storage.sync_interval), 1ms, 1h, "How much of a stream with durability \"interval\" a power cut may take."),
     bytes<C>("quota", AT(storage.quota_bytes), 0, 1024 * 1024 * GiB, "Disk for the records of all streams; 0 B: no quota. The oldest go first, of streams whose rule lets them."),
     bytes<C>("write_buffer", AT(storage.write_buffer_bytes), 64 * KiB, 1 * GiB, "Memory for records before they are sealed into a file."),

@@ -95,6 +95,11 @@ void print_whole(const json& s) {
   }
   if (!rolled.empty()) line("rolled up", rolled);
   if (s.value("damaged", uint64_t{0}) > 0) line("damaged", thousands(s.value("damaged", uint64_t{0})) + " blocks skipped");
+  if (const json recovery = s.value("recovery", json()); recovery.is_object()) {
+    const std::string kept = recovery.value("kept", "");
+    line("repaired", fmt::format("at {}: {} damaged things{}", text(recovery.at("at")), thousands(recovery.value("damaged", uint64_t{0})),
+                                 kept.empty() ? "" : ", kept in " + kept));
+  }
   if (!s.at("trouble").is_null()) line("trouble", text(s.at("trouble")));
 }
 

@@ -127,6 +127,9 @@ Error open_error(const fs::path& path, const rocksdb::Status& status) {
                 "the store {} is in use by another process: stop it, or set another storage.path ({})", path.string(),
                 text);
   }
+  if (text.find("families not opened") != std::string::npos) {
+    return fail(Code::invalid, "the store {} was written by a later version of this program ({}): use that one, or another storage.path", path.string(), text);
+  }
   if (status.IsCorruption() || status.IsPathNotFound() || status.IsInvalidArgument() || status.IsNotFound()) {
     return fail(Code::corrupt,
                 "the store {} is damaged ({}): run `skerry fsck --repair {}`, restore the folder from a copy, or move it away to start "

@@ -11,7 +11,6 @@
 
 #include <array>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "storage/fsck.h"
 #include "storage/internal/database.h"
 #include "storage/internal/install.h"
 #include "storage/internal/tables.h"
@@ -43,7 +43,6 @@ struct SalvageTable {
   std::vector<Gap> gaps;
 };
 
-using Progress = std::function<void(const std::string& stage, uint64_t done, uint64_t total)>;
 
 class Salvage {
  public:
